@@ -1,0 +1,1 @@
+"""The words every room speaks: API models, domain types, table schemas, settings, errors. Imports nothing of ours."""

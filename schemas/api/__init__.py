@@ -1,0 +1,1 @@
+"""Requests and responses of the HTTP API, as the contract shows them."""

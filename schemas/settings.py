@@ -1,0 +1,154 @@
+"""Every setting, by concern; each has a bound, a unit and one sentence, and stands in the README's table (a test keeps it so).
+
+All are environment variables ``FLUXIONS_<NAME>``; sizes are bytes, times are seconds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MIB = 1024 * 1024
+
+
+class _Concern(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="FLUXIONS_", extra="ignore", frozen=True)
+
+
+class ServerSettings(_Concern):
+    """Where the platform lives and listens."""
+
+    home: Path = Field(Path(".fluxions"), description="Folder of all state: tables, objects, keys, logs.")
+    host: str = Field("127.0.0.1", description="Address the gateway listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port the gateway listens on.")
+    public_url: str = Field("", description="URL clients reach the gateway by; default `http://HOST:PORT`.")
+    allow_public: bool = Field(
+        False, description="Must be true before the gateway listens on an address other machines can reach."
+    )
+    stop_timeout_secs: float = Field(
+        15.0, gt=0, le=600, description="Time children get to end after Ctrl-C before they are killed, s."
+    )
+
+    @property
+    def url(self) -> str:
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class AuthSettings(_Concern):
+    """Who may ask."""
+
+    api_key: str = Field("", description="If set at first start, the key of the account `default`; else one is made.")
+    key_cache_secs: float = Field(
+        1.0, ge=0, le=60, description="How long a gateway remembers a known key; bounds how late a revocation bites, s."
+    )
+    signed_url_secs: int = Field(3600, ge=1, le=604_800, description="Life of a signed download URL, s.")
+
+
+class StorageSettings(_Concern):
+    """Where what lasts is kept."""
+
+    storage_url: str = Field(
+        "", description="Root of tables and objects: a folder or `s3://bucket/prefix`; default `HOME/data`."
+    )
+    checkpoint_interval: int = Field(20, ge=2, le=1000, description="Delta commits between two checkpoints of a table.")
+    fsync: bool = Field(True, description="Flush commits and uploads to the disk before they are acknowledged.")
+
+
+class LimitSettings(_Concern):
+    """What a request may cost."""
+
+    max_upload_bytes: int = Field(2048 * _MIB, ge=1, description="Largest recording accepted, bytes; more is a 413.")
+    max_audio_secs: float = Field(36_000.0, gt=0, description="Longest decoded recording, s.")
+    max_decode_ratio: float = Field(
+        4096.0, gt=1, description="Most decoded bytes (16 kHz mono s16) for each byte of input, against decoding bombs."
+    )
+    decode_memory_bytes: int = Field(1024 * _MIB, ge=128 * _MIB, description="Address space of a decoding child, bytes.")
+    decode_cpu_secs: float = Field(600.0, gt=0, description="CPU time of a decoding child, s.")
+    decode_wall_secs: float = Field(900.0, gt=0, description="Wall-clock time of a decoding child, s.")
+
+
+class JobSettings(_Concern):
+    """How jobs are carried out."""
+
+    workers: int = Field(1, ge=0, le=64, description="Worker processes the supervisor starts.")
+    worker_jobs: int = Field(4, ge=1, le=256, description="Jobs one worker has in hand at once.")
+    lease_secs: float = Field(15.0, ge=1, le=3600, description="Time without a heartbeat after which a job returns to the queue, s.")
+    max_attempts: int = Field(3, ge=1, le=100, description="Attempts before a job whose worker keeps dying is failed.")
+    claim_wait_secs: float = Field(20.0, ge=0, le=55, description="How long a claim waits for a job before answering empty, s.")
+    usd_per_audio_hour: float = Field(0.20, ge=0, description="Price of an hour of transcribed audio, billed by the second, USD.")
+
+
+class EngineSettings(_Concern):
+    """Which engines serve, and how many of each."""
+
+    profile: Literal["embedded", "cpu", "gpu"] = Field(
+        "embedded", description="Choice of all engines: `embedded` needs no download; `cpu` and `gpu` need `models`."
+    )
+    recognizer_replicas: int = Field(0, ge=0, le=256, description="Recogniser replicas; 0 means one for each core.")
+    diarizer_replicas: int = Field(1, ge=1, le=256, description="Diariser replicas.")
+    gateway_replicas: int = Field(1, ge=1, le=64, description="Gateway replicas.")
+    utterance_max_secs: float = Field(20.0, ge=1, le=30, description="Longest utterance handed to a recogniser, s.")
+
+    @property
+    def num_recognizers(self) -> int:
+        return self.recognizer_replicas or os.cpu_count() or 1
+
+
+CONCERNS: tuple[type[_Concern], ...] = (
+    ServerSettings,
+    AuthSettings,
+    StorageSettings,
+    LimitSettings,
+    JobSettings,
+    EngineSettings,
+)
+
+
+class Settings(BaseModel):
+    """All concerns together; built once a process with ``Settings()`` and handed on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    jobs: JobSettings = Field(default_factory=JobSettings)
+    engines: EngineSettings = Field(default_factory=EngineSettings)
+
+    @cached_property
+    def home(self) -> Path:
+        return self.server.home.expanduser().resolve()
+
+    @cached_property
+    def storage_url(self) -> str:
+        """The storage root: an absolute folder path, or a URL with a scheme."""
+        url = self.storage.storage_url
+        if "://" in url and not url.startswith("file://"):
+            return url.rstrip("/")
+        return str(Path(url.removeprefix("file://")).expanduser().resolve()) if url else str(self.home / "data")
+
+
+def documented() -> list[tuple[str, str, str, str]]:
+    """Every setting as (concern, environment variable, default, sentence), for the README and ``doctor``."""
+    rows: list[tuple[str, str, str, str]] = []
+    for concern in CONCERNS:
+        for name, info in concern.model_fields.items():
+            rows.append(
+                ((concern.__doc__ or "").strip(), f"FLUXIONS_{name.upper()}", str(info.default), info.description or "")
+            )
+    return rows

@@ -1,0 +1,143 @@
+"""The Delta tables: every column with its type and what it means. Names, units and nullability are part of the promise to analysts.
+
+Layout (facts measured on Delta 1.6 and Polars 2.1): not partitioned, ZSTD-1, row groups of 4,096 rows, statistics on the
+columns a reader prunes by. Ids and ``created_at`` are allocated together by the one writer, so id order is time order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+WORD = pa.struct(
+    [
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("start_secs", pa.float64(), nullable=False),
+        pa.field("end_secs", pa.float64(), nullable=False),
+        pa.field("confidence", pa.float64(), nullable=False),
+    ]
+)
+SOUND_EVENT = pa.struct(
+    [
+        pa.field("tag", pa.string(), nullable=False),
+        pa.field("start_secs", pa.float64(), nullable=False),
+        pa.field("end_secs", pa.float64(), nullable=False),
+        pa.field("confidence", pa.float64(), nullable=False),
+        pa.field("speaker", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: its folder name, columns, what a row is, and the columns readers prune by."""
+
+    name: str
+    row: str
+    schema: pa.Schema
+    stats: tuple[str, ...] = ("id", "account", "created_at")
+
+
+def _column(name: str, kind: pa.DataType, doc: str, *, null: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=null, metadata={"doc": doc})
+
+
+_ACCOUNT = _column("account", pa.string(), "Owner; every read is filtered by it.")
+_CREATED = _column("created_at", TIMESTAMP, "When it was accepted, UTC, milliseconds; allocated with the id.")
+
+_JOB_COLUMNS: list[pa.Field] = [
+    _column("id", pa.int64(), "Transcription id; grows with time."),
+    _ACCOUNT,
+    _column("status", pa.string(), "submitted, processing, completed, failed, cancelled or deleted."),
+    _CREATED,
+    _column("updated_at", TIMESTAMP, "When the row was last changed, UTC."),
+    _column("filename", pa.string(), "Name the client gave the recording; never a path of ours."),
+    _column("content_type", pa.string(), "Media type the client declared."),
+    _column("sha256", pa.string(), "SHA-256 of the bytes sent, hex."),
+    _column("size_bytes", pa.int64(), "Size of the bytes sent."),
+    _column("audio_key", pa.string(), "Object that holds the very bytes sent."),
+    _column("non_speech", pa.bool_(), "Whether non-speech sounds were asked for."),
+    _column("use_cache", pa.bool_(), "Whether a cached result was welcome."),
+    _column("cached", pa.bool_(), "Whether the result came from an earlier job."),
+    _column("cached_from", pa.int64(), "Id of the job whose result was used.", null=True),
+    _column("attempt", pa.int32(), "How often a worker has started it."),
+    _column("worker", pa.string(), "Lease of the worker that has or had it.", null=True),
+    _column("error_message", pa.string(), "Why it failed, in words for the client.", null=True),
+    _column("engine_revision", pa.string(), "Engines, models and decoding options that made the result.", null=True),
+    _column("result_key", pa.string(), "Object that holds the full result as JSON.", null=True),
+    _column("playback_key", pa.string(), "Object that holds the Ogg Opus playback copy.", null=True),
+    _column("audio_duration_secs", pa.float64(), "Length of the decoded recording, s.", null=True),
+    _column("audio_format", pa.string(), "Codec of the playback copy.", null=True),
+    _column("processing_secs", pa.float64(), "Time from claim to result, s.", null=True),
+    _column("language", pa.string(), "ISO 639-1 code of the speech.", null=True),
+    _column("num_chunks", pa.int32(), "Utterances handed to the recogniser.", null=True),
+    _column("num_segments", pa.int32(), "Segments in the result.", null=True),
+    _column("num_speakers", pa.int32(), "Speakers in the result.", null=True),
+    _column("cost_usd", pa.float64(), "Price, USD; 0 for a cached result.", null=True),
+]
+
+JOB_EVENTS = Table(
+    "job_events",
+    "one change of one job, as the full row after it; the truth from which transcriptions are projected",
+    pa.schema([_column("seq", pa.int64(), "Order of events; no gaps matter, no repeats occur."), *_JOB_COLUMNS]),
+    ("seq", "id", "account", "created_at"),
+)
+
+TRANSCRIPTIONS = Table(
+    "transcriptions",
+    "one finished job (completed, failed or cancelled)",
+    pa.schema(
+        [
+            *_JOB_COLUMNS,
+            _column("revision", pa.int32(), "Counts reprocessings of the same recording, from 0."),
+        ]
+    ),
+)
+
+SEGMENTS = Table(
+    "segments",
+    "one speaker's utterance within a transcription",
+    pa.schema(
+        [
+            _column("id", pa.int64(), "Id of the transcription."),
+            _ACCOUNT,
+            _CREATED,
+            _column("revision", pa.int32(), "Revision of the transcription this belongs to."),
+            _column("position", pa.int32(), "Place among all segments of the transcription, from 0, by start."),
+            _column("speaker", pa.int32(), "Speaker, from 0 in order of first word."),
+            _column("segment_idx", pa.int32(), "Place among this speaker's segments, from 0."),
+            _column("text", pa.string(), "What was said, without non-speech tags."),
+            _column("start_secs", pa.float64(), "Start of the first word, s."),
+            _column("end_secs", pa.float64(), "End of the last word, s."),
+            _column("words", pa.list_(WORD), "Words with times and confidence."),
+            _column("lexemes", pa.string(), "English lexemes of the text for search, one each position."),
+        ]
+    ),
+)
+
+API_KEYS = Table(
+    "api_keys",
+    "one state of one API key; the last row of an id counts",
+    pa.schema(
+        [
+            _column("id", pa.string(), "Key id, for listing and revoking."),
+            _ACCOUNT,
+            _CREATED,
+            _column("name", pa.string(), "Label given by the operator."),
+            _column("prefix", pa.string(), "First characters of the key, to tell keys apart."),
+            _column("key_hash", pa.string(), "SHA-256 of the key, hex; the key itself is stored nowhere."),
+            _column("scopes", pa.list_(pa.string()), "What it opens: `user`, `operator`."),
+            _column("revoked_at", TIMESTAMP, "When it was revoked, UTC.", null=True),
+        ]
+    ),
+)
+
+TABLES: tuple[Table, ...] = (JOB_EVENTS, TRANSCRIPTIONS, SEGMENTS, API_KEYS)
+
+
+def table(name: str) -> Table:
+    """The table of that name. Raises KeyError."""
+    return next(t for t in TABLES if t.name == name)
