@@ -116,9 +116,7 @@ class Transcript:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Transcript:
-        segments = tuple(
-            Segment(**{**s, "words": tuple(Word(**w) for w in s["words"])}) for s in data["segments"]
-        )
+        segments = tuple(Segment(**{**s, "words": tuple(Word(**w) for w in s["words"])}) for s in data["segments"])
         events = tuple(SoundEvent(**e) for e in data["events"])
         return cls(**{**data, "segments": segments, "events": events})
 

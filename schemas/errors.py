@@ -6,8 +6,10 @@
     ├── Unauthenticated            401  no key, or one we do not know
     ├── Forbidden                  403  a known key without the needed scope
     ├── NotFound                   404  absent, or another account's
+    ├── MethodNotAllowed           405  the path exists, the method does not
     ├── Conflict                   409  the thing moved on (a lost lease, a finished job)
     ├── PayloadTooLarge            413  over a limit in bytes
+    ├── RangeNotSatisfiable        416  a byte range outside the object
     ├── InvalidParameter           422  a field with a value outside its bounds; ``param`` names it
     ├── RateLimited                429  try again after ``retry_after_secs``
     ├── EngineFailure              500  a speech engine could not process this input
@@ -84,6 +86,12 @@ class NotFound(FluxionsError):
     default_code = "not_found"
 
 
+class MethodNotAllowed(FluxionsError):
+    status = 405
+    type = "invalid_request_error"
+    default_code = "method_not_allowed"
+
+
 class Conflict(FluxionsError):
     status = 409
     type = "conflict_error"
@@ -94,6 +102,12 @@ class PayloadTooLarge(FluxionsError):
     status = 413
     type = "invalid_request_error"
     default_code = "payload_too_large"
+
+
+class RangeNotSatisfiable(FluxionsError):
+    status = 416
+    type = "invalid_request_error"
+    default_code = "range_not_satisfiable"
 
 
 class InvalidParameter(FluxionsError):

@@ -1,4 +1,4 @@
-"""Every setting, by concern; each has a bound, a unit and one sentence, and stands in the README's table (a test keeps it so).
+"""Every setting, by concern; each has a bound, a unit and one sentence, and stands in the README's table.
 
 All are environment variables ``FLUXIONS_<NAME>``; sizes are bytes, times are seconds.
 """
@@ -86,10 +86,16 @@ class JobSettings(_Concern):
 
     workers: int = Field(1, ge=0, le=64, description="Worker processes the supervisor starts.")
     worker_jobs: int = Field(4, ge=1, le=256, description="Jobs one worker has in hand at once.")
-    lease_secs: float = Field(15.0, ge=1, le=3600, description="Time without a heartbeat after which a job returns to the queue, s.")
+    lease_secs: float = Field(
+        15.0, ge=1, le=3600, description="Time without a heartbeat after which a job returns to the queue, s."
+    )
     max_attempts: int = Field(3, ge=1, le=100, description="Attempts before a job whose worker keeps dying is failed.")
-    claim_wait_secs: float = Field(20.0, ge=0, le=55, description="How long a claim waits for a job before answering empty, s.")
-    usd_per_audio_hour: float = Field(0.20, ge=0, description="Price of an hour of transcribed audio, billed by the second, USD.")
+    claim_wait_secs: float = Field(
+        20.0, ge=0, le=55, description="How long a claim waits for a job before answering empty, s."
+    )
+    usd_per_audio_hour: float = Field(
+        0.20, ge=0, description="Price of an hour of transcribed audio, billed by the second, USD."
+    )
 
 
 class EngineSettings(_Concern):

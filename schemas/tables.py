@@ -1,4 +1,4 @@
-"""The Delta tables: every column with its type and what it means. Names, units and nullability are part of the promise to analysts.
+"""The Delta tables: every column with its type and what it means; a promise to analysts.
 
 Layout (facts measured on Delta 1.6 and Polars 2.1): not partitioned, ZSTD-1, row groups of 4,096 rows, statistics on the
 columns a reader prunes by. Ids and ``created_at`` are allocated together by the one writer, so id order is time order.
@@ -135,7 +135,116 @@ API_KEYS = Table(
     ),
 )
 
-TABLES: tuple[Table, ...] = (JOB_EVENTS, TRANSCRIPTIONS, SEGMENTS, API_KEYS)
+TTS_RENDERS = Table(
+    "tts_renders",
+    "one authenticated speech render",
+    pa.schema(
+        [
+            _column("id", pa.int64(), "Render id; grows with time."),
+            _ACCOUNT,
+            _CREATED,
+            _column("voice", pa.string(), "Canonical voice id."),
+            _column("text", pa.string(), "Text that was spoken, as the client sent it."),
+            _column("lexemes", pa.string(), "English lexemes of the text for search, one each position."),
+            _column("chars", pa.int32(), "Characters billed."),
+            _column("audio_secs", pa.float64(), "Length of the audio, s."),
+            _column("cost_usd", pa.float64(), "Price, USD."),
+            _column("audio_key", pa.string(), "Object that holds the Ogg Opus copy.", null=True),
+            _column("engine_revision", pa.string(), "Engine, model and options that spoke."),
+            _column("temperature", pa.float64(), "Sampling temperature asked for."),
+            _column("verified", pa.bool_(), "Whether chunks were re-checked by recognition."),
+            _column("chunks", pa.int32(), "Chunks the text was split into."),
+            _column("retries", pa.int32(), "Chunks rendered again because they misread the text."),
+            _column("word_error_rate", pa.float64(), "Worst accepted chunk's word error rate.", null=True),
+            _column("import_key", pa.string(), "Identity of an imported row, for importing twice.", null=True),
+        ]
+    ),
+)
+
+CONVERSATIONS = Table(
+    "conversations",
+    "one voice conversation, written when it ends",
+    pa.schema(
+        [
+            _column("id", pa.int64(), "Order of the conversation; grows with time. Not shown to clients."),
+            _ACCOUNT,
+            _CREATED,
+            _column("session_id", pa.string(), "Id clients know it by (`sess_…`)."),
+            _column("voice", pa.string(), "Canonical voice id.", null=True),
+            _column("started_at", TIMESTAMP, "When it began, UTC."),
+            _column("ended_at", TIMESTAMP, "When it ended, UTC.", null=True),
+            _column("duration_secs", pa.float64(), "Length, s.", null=True),
+            _column("turn_count", pa.int32(), "Turns in it."),
+            _column("cost_usd", pa.float64(), "Price, USD.", null=True),
+        ]
+    ),
+)
+
+TURNS = Table(
+    "turns",
+    "one turn of a conversation",
+    pa.schema(
+        [
+            _column("id", pa.int64(), "Turn id; grows with time."),
+            _ACCOUNT,
+            _CREATED,
+            _column("session_id", pa.string(), "Conversation it belongs to."),
+            _column("role", pa.string(), "user, assistant or system."),
+            _column("text", pa.string(), "What was said."),
+            _column("lexemes", pa.string(), "English lexemes of the text for search, one each position."),
+        ]
+    ),
+)
+
+TOOL_CALLS = Table(
+    "tool_calls",
+    "one tool invocation within a conversation",
+    pa.schema(
+        [
+            _column("id", pa.int64(), "Tool call id; grows with time."),
+            _ACCOUNT,
+            _CREATED,
+            _column("session_id", pa.string(), "Conversation it belongs to."),
+            _column("tool", pa.string(), "Name of the tool."),
+            _column("args", pa.string(), "Arguments, as JSON."),
+            _column("result", pa.string(), "Result in words.", null=True),
+        ]
+    ),
+)
+
+VOICES = Table(
+    "voices",
+    "one state of one cloned voice; the last row of an id counts",
+    pa.schema(
+        [
+            _column("id", pa.string(), "Voice id (`u-<user>-<hash>`)."),
+            _ACCOUNT,
+            _CREATED,
+            _column("name", pa.string(), "Display label."),
+            _column("text", pa.string(), "Transcript of the reference clip."),
+            _column("frames", pa.int32(), "Frames of the reference, 12.5 a second."),
+            _column("seconds", pa.float64(), "Length of the reference, s."),
+            _column("reference_key", pa.string(), "Object that holds the reference clip, 24 kHz mono WAV."),
+            _column("parameters", pa.string(), "What the engine derived from the reference, as JSON."),
+            _column("engine_revision", pa.string(), "Engine the parameters belong to."),
+            _column("consent_statement", pa.string(), "What the speaker agreed to, in words.", null=True),
+            _column("consent_key", pa.string(), "Object that holds the recorded consent.", null=True),
+            _column("deleted_at", TIMESTAMP, "When it was deleted, UTC.", null=True),
+        ]
+    ),
+)
+
+TABLES: tuple[Table, ...] = (
+    JOB_EVENTS,
+    TRANSCRIPTIONS,
+    SEGMENTS,
+    TTS_RENDERS,
+    CONVERSATIONS,
+    TURNS,
+    TOOL_CALLS,
+    VOICES,
+    API_KEYS,
+)
 
 
 def table(name: str) -> Table:

@@ -31,7 +31,10 @@ class WordBody(BaseModel):
     @classmethod
     def of(cls, word: Word) -> WordBody:
         return cls(
-            word=word.text, start=round(word.start_secs, 2), end=round(word.end_secs, 2), confidence=round(word.confidence, 3)
+            word=word.text,
+            start=round(word.start_secs, 2),
+            end=round(word.end_secs, 2),
+            confidence=round(word.confidence, 3),
         )
 
 

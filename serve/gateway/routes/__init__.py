@@ -1,0 +1,1 @@
+"""One module a surface; each route is a few lines over the services."""

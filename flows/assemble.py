@@ -1,0 +1,94 @@
+"""From words, turns and events to segments and text, as the seed writes them. Pure functions."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+from schemas.domain import Seconds, Segment, SoundEvent, Turn, Word
+
+SEGMENT_GAP_SECS: Seconds = 0.5
+"""A pause this long within one speaker's words starts a new segment."""
+
+_SENTENCE_END = (".", "?", "!")
+
+
+def assign_speakers(words: Sequence[Word], turns: Sequence[Turn]) -> list[int]:
+    """The speaker of each word: whose turn it overlaps most, else whose is nearest. Speaker 0 when there are no turns."""
+    ordered = sorted(turns, key=lambda t: t.start_secs)
+    starts = [t.start_secs for t in ordered]
+    longest = max((t.end_secs - t.start_secs for t in ordered), default=0.0)
+    speakers = []
+    for word in words:
+        first = bisect_left(starts, word.start_secs - longest)
+        last = bisect_left(starts, word.end_secs)
+        near = ordered[max(0, first - 1) : last + 1]
+        speakers.append(max(near, key=lambda t: _closeness(word, t)).speaker if near else 0)
+    return speakers
+
+
+def _closeness(word: Word, turn: Turn) -> tuple[float, float]:
+    overlap = min(word.end_secs, turn.end_secs) - max(word.start_secs, turn.start_secs)
+    # Of two turns that cover the word alike, the shorter is the one about it (an interjection inside a long turn).
+    return overlap, -(turn.end_secs - turn.start_secs)
+
+
+def renumber(speakers: Sequence[int]) -> tuple[list[int], dict[int, int]]:
+    """Speakers in order of their first word, and the map from the diariser's numbers."""
+    order: dict[int, int] = {}
+    for speaker in speakers:
+        order.setdefault(speaker, len(order))
+    return [order[s] for s in speakers], order
+
+
+def segments_of(words: Sequence[Word], speakers: Sequence[int]) -> tuple[Segment, ...]:
+    """Runs of one speaker's words without a long pause, and within sentences where the recogniser punctuates."""
+    groups: list[tuple[int, list[Word]]] = []
+    for word, speaker in zip(words, speakers, strict=True):
+        if groups and _continues(groups[-1], word, speaker):
+            groups[-1][1].append(word)
+        else:
+            groups.append((speaker, [word]))
+    counts: dict[int, int] = {}
+    segments = []
+    for speaker, run in groups:
+        index = counts.get(speaker, 0)
+        counts[speaker] = index + 1
+        text = " ".join(w.text for w in run)
+        segments.append(Segment(speaker, index, text, run[0].start_secs, run[-1].end_secs, tuple(run)))
+    return tuple(segments)
+
+
+def _continues(group: tuple[int, list[Word]], word: Word, speaker: int) -> bool:
+    last = group[1][-1]
+    return (
+        group[0] == speaker and word.start_secs - last.end_secs < SEGMENT_GAP_SECS and not last.text.endswith(_SENTENCE_END)
+    )
+
+
+def text_of(segments: Sequence[Segment], events: Iterable[SoundEvent] = ()) -> str:
+    """Lines ``SPEAKER_0: …``, one a turn, in order of starts; events stand inline where they happened."""
+    tokens: list[tuple[Seconds, int, int | None, str]] = [
+        (word.start_secs, 0, segment.speaker, word.text) for segment in segments for word in segment.words
+    ]
+    tokens += [(event.start_secs, 1, event.speaker, f"[{event.tag}]") for event in events]
+    tokens.sort(key=lambda t: (t[0], t[1]))
+    lines: list[tuple[int, list[str]]] = []
+    for _, is_event, speaker, text in tokens:
+        if (is_event and lines) or (lines and lines[-1][0] == speaker):
+            lines[-1][1].append(text)
+        else:
+            lines.append((speaker or 0, [text]))
+    return "\n".join(f"SPEAKER_{speaker}: {' '.join(texts)}" for speaker, texts in lines)
+
+
+def attribute(events: Sequence[SoundEvent], segments: Sequence[Segment]) -> tuple[SoundEvent, ...]:
+    """Events with the speaker of the word before them; ``pause`` belongs to the silence and to nobody."""
+    words = sorted((w.start_secs, s.speaker) for s in segments for w in s.words)
+    starts = [start for start, _ in words]
+    found = []
+    for event in events:
+        at = bisect_left(starts, event.end_secs) - 1
+        speaker = words[max(at, 0)][1] if words and event.tag != "pause" else None
+        found.append(SoundEvent(event.tag, event.start_secs, event.end_secs, event.confidence, speaker))
+    return tuple(found)

@@ -1,0 +1,163 @@
+"""The steps from a recording to a transcript, as plain async functions; the worker awaits them, flows wrap them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from audio.decode import Decoded, Decoder
+from audio.encode import encode_playback
+from audio.pcm import PcmFile
+from audio.segment import utterances
+from audio.vad import VoiceActivity, regions
+from flows import assemble
+from flows.client import ClaimedJob, OperatorClient
+from schemas.domain import Recognition, Seconds, Span, Transcript, Turn, Word
+from schemas.engines import VoiceWindows
+from schemas.settings import EngineSettings
+
+BLOCK_SECS: Seconds = 300.0
+"""Length of audio observed at once by the diariser; bounds the size of a request."""
+
+_SPEECH_THRESHOLD = 0.3
+_SPEECH_MIN_SILENCE_SECS = 0.5
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the steps work with; made once a worker process."""
+
+    client: OperatorClient
+    decoder: Decoder
+    voice_activity: VoiceActivity
+    engines: EngineSettings
+    in_flight: asyncio.Semaphore
+    """Bounds utterances on their way to the recognisers, over all jobs of the worker."""
+
+
+@dataclass(frozen=True)
+class Listening:
+    """A decoded recording with its voice activity found."""
+
+    pcm: PcmFile
+    decoded: Decoded
+    speech: list[Span]
+    utterances: list[Span]
+
+
+async def listen(tools: Tools, source: Path, folder: Path) -> Listening:
+    """Decode to 16 kHz mono in ``folder`` and find speech. Raises InvalidAudio."""
+    target = folder / "decoded.s16"
+    decoded = await tools.decoder.decode(source, target)
+    pcm = PcmFile(target)
+    probabilities = await asyncio.to_thread(tools.voice_activity.probabilities, pcm)
+    speech = regions(
+        probabilities,
+        pcm.duration_secs,
+        threshold=_SPEECH_THRESHOLD,
+        min_silence_secs=_SPEECH_MIN_SILENCE_SECS,
+    )
+    spans = utterances(probabilities, pcm.duration_secs, tools.engines.utterance_max_secs)
+    return Listening(pcm, decoded, speech, spans)
+
+
+async def recognize(tools: Tools, heard: Listening) -> list[Recognition]:
+    """Every utterance's words, in order, times from the start of the recording."""
+
+    async def one(span: Span) -> Recognition:
+        async with tools.in_flight:
+            recognition = await tools.client.recognize(heard.pcm.read_bytes(span))
+        return shift(recognition, span.start_secs)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(span)) for span in heard.utterances]
+    return [task.result() for task in tasks]
+
+
+async def diarize(tools: Tools, heard: Listening) -> list[Turn]:
+    """Who spoke when: evidence block by block, one resolution over the whole recording."""
+    windows: list[VoiceWindows] = []
+    for block in blocks(heard.pcm.duration_secs):
+        speech = clip(heard.speech, block)
+        if speech:
+            windows.append(await tools.client.observe(heard.pcm.read_bytes(block), speech, block.start_secs))
+    return await tools.client.resolve(windows, heard.speech) if windows else []
+
+
+async def transcribe(tools: Tools, job: ClaimedJob, folder: Path) -> Transcript:
+    """The whole way of one recording. Raises InvalidAudio, EngineFailure, Unavailable, Conflict."""
+    began = time.monotonic()
+    source = folder / "source"
+    await tools.client.fetch_audio(job, source)
+    heard = await listen(tools, source, folder)
+    source.unlink()
+    async with asyncio.TaskGroup() as group:
+        recognizing = group.create_task(recognize(tools, heard))
+        diarizing = group.create_task(diarize(tools, heard))
+        group.create_task(keep_playback(tools, job, heard, folder))
+    recognitions, turns = recognizing.result(), diarizing.result()
+    return await compose(tools, job, heard, recognitions, turns, began)
+
+
+async def keep_playback(tools: Tools, job: ClaimedJob, heard: Listening, folder: Path) -> None:
+    """Encode the playback copy (Ogg Opus) and store it."""
+    target = folder / "playback.opus"
+    await encode_playback(heard.pcm.path, target)
+    await tools.client.store_playback(job, target)
+    target.unlink()
+
+
+async def compose(
+    tools: Tools,
+    job: ClaimedJob,
+    heard: Listening,
+    recognitions: Sequence[Recognition],
+    turns: Sequence[Turn],
+    began: float,
+) -> Transcript:
+    """Words, turns and events put together; ``began`` is the monotonic time the job was started."""
+    words = [w for r in recognitions for w in r.words]
+    speakers, order = assemble.renumber(assemble.assign_speakers(words, turns))
+    segments = assemble.segments_of(words, speakers)
+    events = ()
+    if job.non_speech:
+        found = await tools.client.detect_events(heard.speech, words, heard.pcm.duration_secs)
+        events = assemble.attribute(found, segments)
+    languages = [r.language for r in recognitions if r.language]
+    return Transcript(
+        text=assemble.text_of(segments, events),
+        segments=segments,
+        events=events,
+        language=max(set(languages), key=languages.count) if languages else "en",
+        num_speakers=len(order),
+        num_chunks=len(heard.utterances),
+        audio_duration_secs=heard.pcm.duration_secs,
+        processing_secs=round(time.monotonic() - began, 3),
+        engine_revision=job.engine_revision,
+    )
+
+
+def shift(recognition: Recognition, offset_secs: Seconds) -> Recognition:
+    """The same words, counted from the start of the recording."""
+    words = tuple(
+        Word(w.text, w.start_secs + offset_secs, w.end_secs + offset_secs, w.confidence) for w in recognition.words
+    )
+    return Recognition(words, recognition.language)
+
+
+def blocks(duration_secs: Seconds, length_secs: Seconds = BLOCK_SECS) -> list[Span]:
+    """The recording cut into stretches of ``length_secs``; the last may be shorter."""
+    count = max(1, -int(-duration_secs // length_secs))
+    return [Span(i * length_secs, min((i + 1) * length_secs, duration_secs)) for i in range(count)]
+
+
+def clip(spans: Sequence[Span], block: Span) -> list[Span]:
+    """The parts of ``spans`` inside ``block``, counted from the block's start."""
+    return [
+        Span(max(s.start_secs, block.start_secs) - block.start_secs, min(s.end_secs, block.end_secs) - block.start_secs)
+        for s in spans
+        if s.end_secs > block.start_secs and s.start_secs < block.end_secs
+    ]

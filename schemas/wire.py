@@ -1,0 +1,86 @@
+"""How audio and arrays travel between the worker and the gateway: a JSON head and a binary tail in one body.
+
+``uint32 little-endian length of the head | head as UTF-8 JSON | tail``. Numbers in arrays are little-endian.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from schemas.domain import Recognition, Span, Turn, Word
+from schemas.engines import VoiceWindows
+from schemas.errors import InvalidRequest
+
+MEDIA_TYPE = "application/x-fluxions"
+_HEAD_MAX_BYTES = 8 * 1024 * 1024
+
+
+def pack(head: dict[str, Any], tail: bytes = b"") -> bytes:
+    encoded = json.dumps(head, separators=(",", ":")).encode()
+    return struct.pack("<I", len(encoded)) + encoded + tail
+
+
+def unpack(body: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Head and tail of a packed body. Raises InvalidRequest for bytes that are none."""
+    if len(body) < 4:
+        raise InvalidRequest("the body is shorter than its 4-byte header", code="bad_frame")
+    (length,) = struct.unpack_from("<I", body)
+    if length > min(_HEAD_MAX_BYTES, len(body) - 4):
+        raise InvalidRequest(f"the body declares a head of {length} bytes and does not hold it", code="bad_frame")
+    try:
+        head = json.loads(bytes(body[4 : 4 + length]))
+    except ValueError as error:
+        raise InvalidRequest("the head of the body is not JSON", code="bad_frame") from error
+    if not isinstance(head, dict):
+        raise InvalidRequest("the head of the body is not a JSON object", code="bad_frame")
+    return head, memoryview(body)[4 + length :]
+
+
+def spans_to_json(spans: Sequence[Span]) -> list[list[float]]:
+    return [[round(s.start_secs, 4), round(s.end_secs, 4)] for s in spans]
+
+
+def spans_from_json(rows: Sequence[Sequence[float]]) -> list[Span]:
+    return [Span(float(a), float(b)) for a, b in rows]
+
+
+def turns_to_json(turns: Sequence[Turn]) -> list[list[float]]:
+    return [[t.speaker, round(t.start_secs, 4), round(t.end_secs, 4)] for t in turns]
+
+
+def turns_from_json(rows: Sequence[Sequence[float]]) -> list[Turn]:
+    return [Turn(int(s), float(a), float(b)) for s, a, b in rows]
+
+
+def recognition_to_json(recognition: Recognition) -> dict[str, Any]:
+    words = [[w.text, round(w.start_secs, 4), round(w.end_secs, 4), round(w.confidence, 5)] for w in recognition.words]
+    return {"words": words, "language": recognition.language}
+
+
+def recognition_from_json(data: dict[str, Any]) -> Recognition:
+    words = tuple(Word(str(w[0]), float(w[1]), float(w[2]), float(w[3])) for w in data["words"])
+    return Recognition(words, data.get("language"))
+
+
+def windows_to_bytes(windows: Sequence[VoiceWindows]) -> bytes:
+    blocks = [list(w.embeddings.shape) for w in windows]
+    tail = b"".join(w.centers_secs.astype("<f8").tobytes() + w.embeddings.astype("<f4").tobytes() for w in windows)
+    return pack({"blocks": blocks}, tail)
+
+
+def windows_from_bytes(body: bytes) -> list[VoiceWindows]:
+    head, tail = unpack(body)
+    windows: list[VoiceWindows] = []
+    at = 0
+    for rows, dim in head["blocks"]:
+        centers = np.frombuffer(tail, "<f8", rows, at).astype(np.float64)
+        at += 8 * rows
+        embeddings = np.frombuffer(tail, "<f4", rows * dim, at).astype(np.float32).reshape(rows, dim)
+        at += 4 * rows * dim
+        windows.append(VoiceWindows(centers, embeddings))
+    return windows

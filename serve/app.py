@@ -1,0 +1,116 @@
+"""The Ray Serve application, from settings: gateway, recogniser, diariser, event detector, and the ledger beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from lakehouse.objects import Objects
+from schemas.domain import Recognition, Seconds, SoundEvent, Span, Turn, Word
+from schemas.engines import EngineInfo, VoiceWindows
+from schemas.errors import FluxionsError, Unavailable
+from schemas.settings import Settings
+from serve.asr.deployment import RecognizerDeployment
+from serve.diarization.deployment import DiarizerDeployment
+from serve.engines import engine_revision
+from serve.events.deployment import EventDetectorDeployment
+from serve.gateway.app import create_app
+from serve.gateway.services import Services
+from serve.ledger import NAME, NAMESPACE, LedgerActor, RemoteLedger
+
+APPLICATION = "fluxions"
+
+
+class RayEngines:
+    """The engines behind Ray Serve handles; our errors come out as they went in."""
+
+    def __init__(self, recognizer: DeploymentHandle, diarizer: DeploymentHandle, events: DeploymentHandle) -> None:
+        self._recognizer = recognizer
+        self._diarizer = diarizer
+        self._events = events
+
+    async def recognize(self, pcm: bytes) -> Recognition:
+        return await _result(self._recognizer.recognize.remote(pcm))  # type: ignore[no-any-return]
+
+    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds) -> VoiceWindows:
+        return await _result(self._diarizer.observe.remote(pcm, list(speech), offset_secs))  # type: ignore[no-any-return]
+
+    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span]) -> list[Turn]:
+        return await _result(self._diarizer.resolve.remote(list(windows), list(speech)))  # type: ignore[no-any-return]
+
+    async def detect_events(
+        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds
+    ) -> list[SoundEvent]:
+        response = self._events.detect.remote(list(speech), list(words), duration_secs)
+        return await _result(response)  # type: ignore[no-any-return]
+
+    async def infos(self) -> list[EngineInfo]:
+        return [await _result(h.info.remote()) for h in (self._recognizer, self._diarizer, self._events)]
+
+
+async def _result(response: Any) -> Any:
+    """Await a handle's response. Raises our own errors unwrapped; a replica that died is Unavailable, to be tried again."""
+    from ray.exceptions import RayActorError, RayTaskError
+
+    try:
+        return await response
+    except FluxionsError:
+        raise
+    except RayTaskError as error:
+        if isinstance(error.cause, FluxionsError):
+            raise error.cause from None
+        raise
+    except RayActorError as error:
+        raise Unavailable("an engine's process died and is restarting; try again", retry_after_secs=2) from error
+
+
+@serve.deployment(max_ongoing_requests=1000)
+@serve.ingress()
+class Gateway:
+    """The FastAPI ingress."""
+
+    def __init__(
+        self, settings: Settings, recognizer: DeploymentHandle, diarizer: DeploymentHandle, events: DeploymentHandle
+    ) -> None:
+        self._services = Services(
+            settings=settings,
+            ledger=RemoteLedger(),
+            objects=Objects.open(settings),
+            engines=RayEngines(recognizer, diarizer, events),
+            engine_revision=engine_revision(settings),
+        )
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return create_app(self._services)
+
+
+def start_ledger(settings: Settings) -> None:
+    """Start the ledger, or find the one that runs. Ray restarts it whenever it dies."""
+    actor = ray.remote(LedgerActor).options(
+        name=NAME,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        max_restarts=-1,
+        max_concurrency=10_000,
+        num_cpus=0,
+    )
+    actor.remote(settings)
+
+
+def build(settings: Settings) -> serve.Application:
+    """The application graph. Fractions of a CPU are for placement only; the recognisers take what the machine has."""
+    engines = settings.engines
+    recognizer = RecognizerDeployment.options(
+        num_replicas=engines.num_recognizers, ray_actor_options={"num_cpus": 0.1}
+    ).bind(settings)
+    diarizer = DiarizerDeployment.options(num_replicas=engines.diarizer_replicas, ray_actor_options={"num_cpus": 0.1}).bind(
+        settings
+    )
+    events = EventDetectorDeployment.options(ray_actor_options={"num_cpus": 0.05}).bind(settings)
+    gateway = Gateway.options(num_replicas=engines.gateway_replicas, ray_actor_options={"num_cpus": 0.1})
+    return gateway.bind(settings, recognizer, diarizer, events)

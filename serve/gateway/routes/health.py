@@ -1,0 +1,37 @@
+"""Is it up, and can it work."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from serve.gateway.services import Services, services
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    status: str
+    gateway: str
+
+
+class Ready(BaseModel):
+    status: str
+    engine_revision: str
+    engines: list[dict[str, Any]]
+
+
+@router.get("/health")
+async def health(s: Annotated[Services, Depends(services)]) -> Health:
+    """The gateway answers. No key needed."""
+    return Health(status="ok", gateway=s.settings.server.url.split("://", 1)[-1])
+
+
+@router.get("/ready")
+async def ready(s: Annotated[Services, Depends(services)]) -> Ready:
+    """The ledger and every engine answer with their models loaded; 503 until then. No key needed."""
+    await s.ledger.stats()
+    infos = await s.engines.infos()
+    return Ready(status="ready", engine_revision=s.engine_revision, engines=[i.to_json() for i in infos])

@@ -1,0 +1,214 @@
+"""The operator API: workers claim jobs and use the engines; operators manage keys. Needs a key of scope ``operator``.
+
+A worker needs nothing but the gateway's URL and this key: no Ray, no access to the store.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, Field
+
+from schemas import wire
+from schemas.domain import ApiKey, Job, Outcome, Span, Transcript, Word
+from schemas.errors import InvalidRequest, NotFound
+from schemas.times import iso
+from serve.gateway.auth import Operator
+from serve.gateway.services import Services, services
+
+router = APIRouter(prefix="/operator", tags=["operator"])
+
+_Services = Annotated[Services, Depends(services)]
+_Lease = Annotated[str, Query(max_length=200, description="The claim's lease.")]
+_PCM_MAX_BYTES = 64 * 1024 * 1024
+_FRAME_MAX_BYTES = 256 * 1024 * 1024
+
+
+class NewKey(BaseModel):
+    account: str = Field("default", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field("", max_length=100)
+    scopes: list[str] = Field(default_factory=lambda: ["user"], max_length=4)
+
+
+class ClaimBody(BaseModel):
+    worker: str = Field(min_length=1, max_length=200)
+    wait_secs: float = Field(0.0, ge=0, le=55)
+
+
+class FailBody(BaseModel):
+    lease: str
+    message: str = Field(min_length=1, max_length=2000)
+    retryable: bool = False
+
+
+@router.post("/jobs/claim")
+async def claim(body: ClaimBody, _: Operator, s: _Services) -> dict[str, Any]:
+    """The oldest waiting job under a lease, or `{"claim": null}` after `wait_secs`."""
+    found = await s.ledger.claim(body.worker, body.wait_secs)
+    if found is None:
+        return {"claim": None}
+    job = found.job
+    return {
+        "claim": {
+            "id": job.id,
+            "attempt": job.attempt,
+            "lease": found.lease,
+            "lease_secs": found.lease_secs,
+            "filename": job.filename,
+            "size_bytes": job.size_bytes,
+            "sha256": job.sha256,
+            "non_speech": job.options.non_speech,
+            "engine_revision": s.engine_revision,
+        }
+    }
+
+
+@router.post("/jobs/{job_id}/renew")
+async def renew(job_id: int, lease: _Lease, _: Operator, s: _Services) -> dict[str, float]:
+    return {"lease_secs": await s.ledger.renew(job_id, lease)}
+
+
+@router.post("/jobs/{job_id}/release")
+async def release(job_id: int, lease: _Lease, _: Operator, s: _Services) -> dict[str, str]:
+    """A worker that stops gives its job back; the attempt does not count."""
+    return {"status": (await s.ledger.release(job_id, lease)).status}
+
+
+@router.get("/jobs/{job_id}/audio")
+async def audio(job_id: int, lease: _Lease, _: Operator, s: _Services) -> Response:
+    """The very bytes the client sent."""
+    job = await s.ledger.leased_job(job_id, lease)
+    size = await s.objects.size(job.audio_key)
+    if size is None:
+        raise NotFound("the recording is no longer in the store", code="object_gone")
+    return StreamingResponse(
+        s.objects.open_range(job.audio_key, 0, size), headers={"Content-Length": str(size)}, media_type=wire.MEDIA_TYPE
+    )
+
+
+@router.put("/jobs/{job_id}/playback")
+async def playback(job_id: int, lease: _Lease, request: Request, _: Operator, s: _Services) -> dict[str, str]:
+    """Store the playback copy (Ogg Opus)."""
+    job = await s.ledger.leased_job(job_id, lease)
+    stored = await s.objects.put_stream(request.stream(), limit_bytes=s.settings.limits.max_upload_bytes)
+    await s.objects.adopt(stored, _playback_key(job))
+    return {"status": "stored"}
+
+
+@router.post("/jobs/{job_id}/complete")
+async def complete(job_id: int, lease: _Lease, request: Request, _: Operator, s: _Services) -> dict[str, str]:
+    """Body: a `Transcript` as JSON. The result object is written before the ledger says the job is done."""
+    job = await s.ledger.leased_job(job_id, lease)
+    transcript = Transcript.from_json(orjson.loads(await _body(request, _FRAME_MAX_BYTES)))
+    result_key = f"results/{job.account}/{job.id}-{job.attempt}.json"
+    await s.objects.put_bytes(result_key, orjson.dumps(transcript.to_json()))
+    playback_key = _playback_key(job)
+    has_playback = await s.objects.size(playback_key) is not None
+    outcome = Outcome(
+        engine_revision=transcript.engine_revision,
+        result_key=result_key,
+        playback_key=playback_key if has_playback else None,
+        audio_duration_secs=transcript.audio_duration_secs,
+        audio_format="opus" if has_playback else None,
+        processing_secs=transcript.processing_secs,
+        language=transcript.language,
+        num_chunks=transcript.num_chunks,
+        num_segments=len(transcript.segments),
+        num_speakers=transcript.num_speakers,
+    )
+    done = await s.ledger.complete(job_id, lease, outcome, transcript)
+    return {"status": done.status}
+
+
+@router.post("/jobs/{job_id}/fail")
+async def fail(job_id: int, body: FailBody, _: Operator, s: _Services) -> dict[str, str]:
+    job = await s.ledger.fail(job_id, body.lease, body.message, body.retryable)
+    return {"status": job.status}
+
+
+@router.post("/recognize")
+async def recognize(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
+    """Body: one utterance, s16le 16 kHz mono. Answer: `{"words": [[text, start, end, confidence]], "language"}`."""
+    return wire.recognition_to_json(await s.engines.recognize(await _body(request, _PCM_MAX_BYTES)))
+
+
+@router.post("/diarization/observe")
+async def observe(request: Request, _: Operator, s: _Services) -> Response:
+    """Body: packed `{"speech", "offset_secs"}` + PCM of one block. Answer: packed windows."""
+    head, tail = wire.unpack(await _body(request, _FRAME_MAX_BYTES))
+    speech = wire.spans_from_json(head["speech"])
+    windows = await s.engines.observe(bytes(tail), speech, float(head["offset_secs"]))
+    return Response(wire.windows_to_bytes([windows]), media_type=wire.MEDIA_TYPE)
+
+
+@router.post("/diarization/resolve")
+async def resolve(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
+    """Body: packed `{"speech"}` + packed windows of every block. Answer: `{"turns": [[speaker, start, end]]}`."""
+    head, tail = wire.unpack(await _body(request, _FRAME_MAX_BYTES))
+    turns = await s.engines.resolve(wire.windows_from_bytes(bytes(tail)), wire.spans_from_json(head["speech"]))
+    return {"turns": wire.turns_to_json(turns)}
+
+
+@router.post("/events")
+async def events(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
+    """Body: `{"speech", "words", "duration_secs"}`. Answer: `{"events": [[tag, start, end, confidence]]}`."""
+    body = orjson.loads(await _body(request, _FRAME_MAX_BYTES))
+    speech: list[Span] = wire.spans_from_json(body["speech"])
+    words = [Word(*w) for w in body["words"]]
+    found = await s.engines.detect_events(speech, words, float(body["duration_secs"]))
+    return {"events": [[e.tag, e.start_secs, e.end_secs, e.confidence] for e in found]}
+
+
+@router.post("/keys")
+async def create_key(body: NewKey, _: Operator, s: _Services) -> dict[str, Any]:
+    """The answer shows the key once; only its hash is kept."""
+    unknown = set(body.scopes) - {"user", "operator"}
+    if unknown:
+        raise InvalidRequest(f"scopes: there is no scope {sorted(unknown)[0]!r}; use user or operator", param="scopes")
+    key, plain = await s.ledger.create_key(body.account, body.name, tuple(body.scopes))
+    return {**_key(key), "key": plain}
+
+
+@router.get("/keys")
+async def list_keys(_: Operator, s: _Services) -> dict[str, Any]:
+    return {"keys": [_key(k) for k in await s.ledger.list_keys()]}
+
+
+@router.delete("/keys/{key_id}")
+async def revoke_key(key_id: str, _: Operator, s: _Services) -> dict[str, Any]:
+    return _key(await s.ledger.revoke_key(key_id))
+
+
+@router.get("/status")
+async def status(_: Operator, s: _Services) -> dict[str, Any]:
+    """Engines and jobs, for `fluxions status`."""
+    infos = await s.engines.infos()
+    return {"engines": [i.to_json() for i in infos], "jobs": await s.ledger.stats()}
+
+
+def _playback_key(job: Job) -> str:
+    return f"playback/{job.account}/{job.sha256}.opus"
+
+
+def _key(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "account": key.account,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": list(key.scopes),
+        "created_at": iso(key.created_at),
+        "revoked_at": iso(key.revoked_at) if key.revoked_at else None,
+    }
+
+
+async def _body(request: Request, limit_bytes: int) -> bytes:
+    if int(request.headers.get("content-length") or 0) > limit_bytes:
+        raise InvalidRequest(f"the body is larger than {limit_bytes} bytes", code="frame_too_large")
+    body = await request.body()
+    if not body:
+        raise InvalidRequest("the body is empty", code="empty_body")
+    return body

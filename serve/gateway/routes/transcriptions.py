@@ -1,0 +1,110 @@
+"""`/submit`, `/transcriptions`: a recording goes in, a transcript comes out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Depends, Path, Query, Request
+
+from audio.sniff import refuse
+from schemas.api.transcription import QueryUrls, SubmitResponse, TranscriptionBody, TranscriptionItem, TranscriptionList
+from schemas.domain import Job, JobOptions, JobStatus, NewJob, Transcript
+from schemas.errors import NotFound, PayloadTooLarge
+from schemas.times import iso
+from serve.gateway.auth import User
+from serve.gateway.services import Services, services
+
+router = APIRouter(tags=["transcription"])
+
+_Services = Annotated[Services, Depends(services)]
+_Id = Annotated[int, Path(ge=1, le=2**63 - 1, description="Transcription id.")]
+
+
+@router.post("/submit")
+@router.post("/akro/submit")
+async def submit(
+    request: Request,
+    user: User,
+    s: _Services,
+    non_speech: Annotated[bool, Query(description="Include non-speech sounds.")] = False,
+    filename: Annotated[str, Query(min_length=1, max_length=255, description="Name for the uploaded file.")] = "audio",
+    cache: Annotated[bool, Query(description="Use cached results for identical files.")] = True,
+) -> SubmitResponse:
+    """Send a recording as the raw body; get a job id at once and poll its status."""
+    limit = s.settings.limits.max_upload_bytes
+    if int(request.headers.get("content-length") or 0) > limit:
+        raise PayloadTooLarge(f"the recording is larger than the {limit} bytes accepted here; split it or compress it")
+    stored = await s.objects.put_stream(request.stream(), limit_bytes=limit)
+    try:
+        refuse(stored.head, stored.size_bytes)
+    except BaseException:
+        await s.objects.discard(stored)
+        raise
+    audio_key = f"audio/{user.account}/{stored.sha256}"
+    await s.objects.adopt(stored, audio_key)
+    job = await s.ledger.create_job(
+        NewJob(
+            account=user.account,
+            filename=filename,
+            content_type=request.headers.get("content-type", "application/octet-stream")[:255],
+            sha256=stored.sha256,
+            size_bytes=stored.size_bytes,
+            audio_key=audio_key,
+            options=JobOptions(non_speech=non_speech),
+            use_cache=cache,
+            engine_revision=s.engine_revision,
+        )
+    )
+    here = f"{s.settings.server.url}/transcriptions/{job.id}"
+    return SubmitResponse(
+        id=job.id,
+        status=job.status,
+        created_at=iso(job.created_at),
+        original_audio_url=_original_url(s, job),
+        query_urls=QueryUrls(get=here, status=here),
+        cached=job.cached,
+    )
+
+
+@router.get("/transcriptions/{job_id}", response_model_exclude_none=True)
+async def get_transcription(
+    job_id: _Id,
+    user: User,
+    s: _Services,
+    word_level_timestamps: Annotated[bool, Query(description="Include word-level timestamps in segments.")] = False,
+) -> TranscriptionBody:
+    """One job: its status and, when completed, the transcript with speakers and times."""
+    job = await s.ledger.get_job(user.account, job_id)
+    if job is None or job.status is JobStatus.DELETED:
+        raise NotFound(f"there is no transcription {job_id} in your account", param="id")
+    transcript = await _transcript(s, job)
+    audio_url = _url(s, job.playback_key, f"{job.id}.opus") if job.playback_key else None
+    return TranscriptionBody.of(job, transcript, audio_url, words=word_level_timestamps)
+
+
+@router.get("/transcriptions")
+async def list_transcriptions(
+    user: User,
+    s: _Services,
+    limit: Annotated[int, Query(ge=1, le=100, description="Number of results per page.")] = 50,
+    offset: Annotated[int, Query(ge=0, le=2**31, description="Pagination offset.")] = 0,
+) -> TranscriptionList:
+    """Your jobs, newest first."""
+    total, jobs = await s.ledger.list_jobs(user.account, limit, offset)
+    items = [TranscriptionItem.of(job, _original_url(s, job)) for job in jobs]
+    return TranscriptionList(total=total, limit=limit, offset=offset, transcriptions=items)
+
+
+async def _transcript(s: Services, job: Job) -> Transcript | None:
+    if job.status is not JobStatus.COMPLETED or job.result_key is None:
+        return None
+    return Transcript.from_json(orjson.loads(await s.objects.get_bytes(job.result_key)))
+
+
+def _original_url(s: Services, job: Job) -> str:
+    return _url(s, job.audio_key, job.filename)
+
+
+def _url(s: Services, key: str, download_name: str) -> str:
+    return s.objects.signed_url(key, download_name, s.settings.auth.signed_url_secs, s.settings.server.url)

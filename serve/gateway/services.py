@@ -1,0 +1,81 @@
+"""What routes work with; built once a gateway replica, or by a test around a real ledger in process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fastapi import Request
+
+from lakehouse.objects import Objects
+from schemas.domain import (
+    ApiKey,
+    Claim,
+    Job,
+    NewJob,
+    Outcome,
+    Recognition,
+    Seconds,
+    SoundEvent,
+    Span,
+    Transcript,
+    Turn,
+    Word,
+)
+from schemas.engines import EngineInfo, VoiceWindows
+from schemas.settings import Settings
+from serve.gateway.auth import KeyRing
+
+
+class LedgerClient(Protocol):
+    """The ledger as routes see it: `serve.ledger.RemoteLedger`, or a `lakehouse.ledger.Ledger` in the same process."""
+
+    async def create_job(self, new: NewJob) -> Job: ...
+    async def claim(self, worker: str, wait_secs: float) -> Claim | None: ...
+    async def renew(self, job_id: int, lease: str) -> float: ...
+    async def complete(self, job_id: int, lease: str, outcome: Outcome, transcript: Transcript) -> Job: ...
+    async def fail(self, job_id: int, lease: str, message: str, retryable: bool) -> Job: ...
+    async def release(self, job_id: int, lease: str) -> Job: ...
+    async def leased_job(self, job_id: int, lease: str) -> Job: ...
+    async def get_job(self, account: str, job_id: int) -> Job | None: ...
+    async def list_jobs(self, account: str, limit: int, offset: int) -> tuple[int, list[Job]]: ...
+    async def create_key(
+        self, account: str, name: str, scopes: tuple[str, ...], key: str | None = None
+    ) -> tuple[ApiKey, str]: ...
+    async def list_keys(self) -> list[ApiKey]: ...
+    async def revoke_key(self, key_id: str) -> ApiKey: ...
+    async def find_key(self, key_hash: str) -> ApiKey | None: ...
+    async def stats(self) -> dict[str, Any]: ...
+
+
+class Engines(Protocol):
+    """The speech engines behind the gateway; audio is s16le 16 kHz mono bytes."""
+
+    async def recognize(self, pcm: bytes) -> Recognition: ...
+    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds) -> VoiceWindows: ...
+    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span]) -> list[Turn]: ...
+    async def detect_events(
+        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds
+    ) -> list[SoundEvent]: ...
+    async def infos(self) -> list[EngineInfo]:
+        """What serves each slot. Raises Unavailable while a model is loading."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    ledger: LedgerClient
+    objects: Objects
+    engines: Engines
+    engine_revision: str
+    keys: KeyRing = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", KeyRing(self.ledger.find_key, self.settings.auth.key_cache_secs))
+
+
+def services(request: Request) -> Services:
+    """FastAPI dependency: the replica's services."""
+    return request.app.state.services  # type: ignore[no-any-return]
