@@ -1,1 +1,1 @@
-"""Sound itself: decode, resample, encode, find speech. Imports schemas only, so the worker and the server can both use it."""
+"""Sound itself: decode, resample, encode, find speech. Imports schemas only, so worker and server both use it."""

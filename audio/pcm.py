@@ -1,0 +1,62 @@
+"""A decoded recording on disk: raw s16le, 16 kHz, mono. Mapped, not read, so hours of sound cost no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span
+from schemas.engines import Samples
+
+FULL_SCALE = 32_768.0
+"""The s16 value of a sample of 1.0."""
+
+
+def to_float(samples: NDArray[np.int16]) -> Samples:
+    """``(num_samples,) int16`` to ``(num_samples,) float32`` in [-1, 1)."""
+    return samples.astype(np.float32) / np.float32(FULL_SCALE)
+
+
+def to_int16(samples: Samples) -> NDArray[np.int16]:
+    """``(num_samples,) float32`` to ``(num_samples,) int16``, rounded; what is beyond full scale is clipped."""
+    scaled = np.rint(samples * np.float32(FULL_SCALE))
+    whole: NDArray[np.int16] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
+    return whole
+
+
+class PcmFile:
+    """A mapped s16le 16 kHz mono file. Reads are safe from several threads; raises OSError if the file is absent."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # An empty file cannot be mapped.
+        size = path.stat().st_size // 2
+        self._samples: NDArray[np.int16] = (
+            np.memmap(path, dtype="<i2", mode="r", shape=(size,)) if size else np.zeros(0, dtype="<i2")
+        )
+
+    @property
+    def num_samples(self) -> int:
+        return len(self._samples)
+
+    @property
+    def duration_secs(self) -> Seconds:
+        return self.num_samples / SAMPLE_RATE_HZ
+
+    def as_int16(self) -> NDArray[np.int16]:
+        """All of it, ``(num_samples,) int16`` at 16 kHz: a read-only view of the mapping, no copy."""
+        return self._samples
+
+    def read(self, span: Span) -> Samples:
+        """A copy of what lies in ``span``, ``(num_samples,) float32`` at 16 kHz; parts outside the file are left out."""
+        start = max(round(span.start_secs * SAMPLE_RATE_HZ), 0)
+        end = max(round(span.end_secs * SAMPLE_RATE_HZ), 0)
+        return to_float(self._samples[start:end])
+
+    def blocks(self, num_samples: int) -> Iterator[NDArray[np.int16]]:
+        """Consecutive views of at most ``num_samples`` samples each."""
+        for start in range(0, self.num_samples, num_samples):
+            yield self._samples[start : start + num_samples]
