@@ -1,0 +1,84 @@
+"""`fluxions bench`: what a running server does, measured from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve.cli.options import HomeOption, JsonOption, KeyOption, UrlOption, help_if_alone, load_settings, locate
+from serve.cli.output import FAILED, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serve.cli.measures import Measure
+
+app = typer.Typer(
+    callback=help_if_alone,
+    invoke_without_command=True,
+    help="Measure a running server: how fast it accepts, and how fast it listens.",
+)
+
+
+@app.command()
+def submit(
+    clients: Annotated[int, typer.Option(min=1, max=1024, help="Connections that submit at once.")] = 32,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to submit, s.")] = 10.0,
+    size: Annotated[int, typer.Option(min=1024, help="Size of each recording, bytes.")] = 100_000,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Submit many different recordings: acknowledged submits a second, and how long one acknowledgement takes.
+
+    Every body is noise under a true WAV header and different from all others, so nothing comes from a cache.
+    The jobs are accepted for good: use a home of its own, for they all will be worked through.
+    """
+    from serve.cli.bench_submit import measure
+
+    load = measure(locate(url, key, home), clients=clients, seconds=seconds, size_bytes=size)
+    _print(f"{clients} clients, {seconds:g} s, {size} bytes each", load.measures(), as_json=as_json)
+    if load.errors:
+        note(f"{sum(load.errors.values())} submits failed: {dict(load.errors)}")
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def transcribe(
+    recording: Annotated[
+        Path | None,
+        typer.Argument(help="Long recording for the last measure [rendered speech].", exists=True, dir_okay=False),
+    ] = None,
+    long_secs: Annotated[float, typer.Option(min=20, help="Length of the rendered long recording, s.")] = 300.0,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Repetitions of each measure, interleaved.")] = 3,
+    processes: Annotated[
+        int,
+        typer.Option(min=1, max=256, help="Bare recogniser processes to compare with; as many as the server has replicas."),
+    ] = 2,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the platform's own cost: around a short file, on a cache hit, and on a long file.
+
+    The last compares the server with bare pocketsphinx processes that decode the same utterances and do nothing else,
+    on this machine: the share of their speed that is left when everything else is done too.
+    """
+    from serve.cli.bench_transcribe import measure
+
+    settings = load_settings(home)
+    found = measure(
+        locate(url, key, home), settings, recording=recording, long_secs=long_secs, rounds=rounds, processes=processes
+    )
+    _print(f"{rounds} rounds", found, as_json=as_json)
+
+
+def _print(title: str, measures: Sequence[Measure], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"title": title, "measures": [m.to_json() for m in measures]})
+    else:
+        print_table(title, ["measure", "value", "unit"], [[m.name, f"{m.value:.4g}", m.unit] for m in measures])
