@@ -1,0 +1,67 @@
+"""The embedded event detector: what voice activity and recognised words can honestly show.
+
+A pause is a gap in the speech; a hesitation is a filler the recogniser wrote down. Breath, laughter, sighs and the other
+tags need an acoustic classifier: none of them is claimed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+from schemas.domain import Seconds, SoundEvent, Span, Word
+from schemas.engines import EngineInfo, EventDetectorCapabilities
+
+PAUSE: Final = "pause"
+HESITATION: Final = "hesitation"
+
+MIN_PAUSE_SECS: Final = 1.0
+"""Shorter gaps are how sentences end."""
+
+FILLERS: Final = frozenset({"ah", "eh", "em", "er", "erm", "hm", "hmm", "mm", "uh", "uhm", "um"})
+"""Sounds of thinking. Assent (``mhm``, ``uh-huh``) and surprise (``oh``, ``huh``) are words."""
+
+_VERSION: Final = 1
+
+
+def describe() -> EngineInfo:
+    return EngineInfo(
+        slot="event_detector",
+        engine="rules",
+        model="pause-and-fillers",
+        revision=f"rules-{_VERSION}",
+        capabilities=asdict(EventDetectorCapabilities(tags=(PAUSE, HESITATION))),
+    )
+
+
+class RuleEventDetector:
+    """A `schemas.engines.EventDetector` that only reads what others have heard."""
+
+    @property
+    def info(self) -> EngineInfo:
+        return describe()
+
+    def detect(self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds) -> list[SoundEvent]:
+        """Pauses between the first and the last speech of the recording, and hesitations, sorted by start."""
+        events = [*_pauses(speech, duration_secs), *_hesitations(words, duration_secs)]
+        return sorted(events, key=lambda event: (event.start_secs, event.end_secs))
+
+
+def _pauses(speech: Sequence[Span], duration_secs: Seconds) -> list[SoundEvent]:
+    pauses: list[SoundEvent] = []
+    heard_until: Seconds | None = None
+    for span in sorted(speech, key=lambda s: s.start_secs):
+        start = min(span.start_secs, duration_secs)
+        if heard_until is not None and start - heard_until >= MIN_PAUSE_SECS:
+            pauses.append(SoundEvent(PAUSE, heard_until, start))
+        heard_until = max(heard_until or 0.0, span.end_secs)
+    return pauses
+
+
+def _hesitations(words: Sequence[Word], duration_secs: Seconds) -> list[SoundEvent]:
+    return [
+        SoundEvent(HESITATION, word.start_secs, min(word.end_secs, duration_secs), word.confidence)
+        for word in words
+        if word.text.lower().strip(".,!?…-") in FILLERS and word.start_secs < duration_secs
+    ]
