@@ -51,7 +51,9 @@ class Decoder:
         """Ends the waiting child. Files still in work end with their own callers."""
         spare, self._spare = self._spare, None
         if spare is not None:
-            await _end(await spare)
+            # One that could not be started has nothing to end.
+            with contextlib.suppress(OSError):
+                await _end(await spare)
 
     async def decode(self, source: Path, target: Path) -> Decoded:
         """Writes ``source`` to ``target`` as raw s16le 16 kHz mono; no ``target`` is left behind by a failure.
@@ -106,6 +108,8 @@ class Decoder:
         except asyncio.CancelledError:
             ready.add_done_callback(_kill_when_started)
             raise
+        except OSError as error:
+            raise Unavailable(f"the decoder cannot be started: {error.strerror}") from error
 
 
 async def _start() -> Process:

@@ -87,8 +87,8 @@ class Recording:
 
     @property
     def declared_secs(self) -> Seconds | None:
-        """Length by the header where the container's word can be held against it, else None."""
-        if self._demuxer not in ("flac", "w64", "caf", "aiff") or not self._stream.duration or not self._stream.time_base:
+        """Length by a FLAC header, which counts samples; None if it does not, or for any other container."""
+        if self._demuxer != "flac" or not self._stream.duration or not self._stream.time_base:
             return None
         return float(self._stream.duration * self._stream.time_base)
 

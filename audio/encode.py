@@ -53,8 +53,8 @@ class _Opus:
 
 _LIVE = _Opus("voip", effort=5, frame_ms=20, page_secs=0.1)
 _COMPLETE = _Opus("voip", effort=10, frame_ms=20, page_secs=1.0)
-# Every recording gets a playback copy, beside recognisers that want the cores: this runs at some 700 times real time on one,
-# the settings above at 120 to 180.
+# Every recording gets a playback copy, beside recognisers that want the cores: this runs at some 700 times real time on
+# one, the settings above at 120 to 180.
 _PLAYBACK = _Opus("audio", effort=3, frame_ms=60, page_secs=1.0)
 
 

@@ -1,7 +1,8 @@
 """Whether a file is all there: what its container declares against the bytes that came.
 
 FFmpeg reads a cut-off file up to the cut and says nothing, so a recording that lost its second half on the way would be
-transcribed as if it were whole. Containers meant for streams (MP3, ADTS, Ogg, AMR, live WebM) declare nothing and are read
+transcribed as if it were whole. FLAC counts samples instead and is checked after decoding.
+Containers meant for streams (MP3, ADTS, Ogg, AMR, live WebM) declare nothing and are read
 to their end.
 """
 
@@ -31,8 +32,13 @@ def check_complete(file: BinaryIO, demuxer: str, size: int) -> None:
             _check_mov(file, size)
         elif demuxer == "matroska":
             _check_matroska(file, size)
+        elif demuxer == "caf":
+            _check_caf(file, size)
         elif demuxer == "aiff":
             _refuse_bytes(8 + int.from_bytes(_at(file, 4, 4), "big"), size)
+        elif demuxer == "w64":
+            # A 16-byte GUID, then the size of the whole file.
+            _refuse_bytes(int.from_bytes(_at(file, 16, 8), "little"), size)
     except struct.error:
         raise InvalidAudio(
             "the recording is cut off within its header; send the whole file", code="truncated_audio"
@@ -98,6 +104,17 @@ def _check_mov(file: BinaryIO, size: int) -> None:
             "the recording has no index (moov box): it was cut off before it was finished; send the whole file",
             code="truncated_audio",
         )
+
+
+def _check_caf(file: BinaryIO, size: int) -> None:
+    """Walks the chunks, whose sizes leave out their 12-byte heads; ``data`` of size -1 goes to the end of the file."""
+    offset = 8
+    while offset + 12 <= size:
+        length = struct.unpack(">4xq", _at(file, offset, 12))[0]
+        if length < 0:
+            return
+        offset += 12 + length
+    _refuse_bytes(offset, size)
 
 
 def _check_matroska(file: BinaryIO, size: int) -> None:
