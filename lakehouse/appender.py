@@ -1,0 +1,147 @@
+"""The blocking side of a table writer: one Delta handle, commits with a mark, the flush, and checkpoints.
+
+Every commit carries a *mark*, the version of the table's app transaction ``app_id``. Before anything is sent again after an
+error, the table is reopened and asked whether that mark is in it already: Delta itself would accept the same transaction
+twice on a fresh handle. It does refuse a handle that has not seen the last mark, so a commit thought lost that lands late
+is always noticed before the next one succeeds.
+
+A handle gets slower with each commit since the checkpoint it was opened on, and gains nothing by checkpoints written later.
+So after each checkpoint the handle is opened anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, WriterProperties, write_deltalake
+
+from lakehouse.durable import fsync_checkpoint, fsync_commits, fsync_with_parents
+from lakehouse.location import Location
+from schemas.tables import Table
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+RETRY_DELAYS_SECS = (0.05, 0.2, 0.8)
+WRITER_PROPERTIES = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=4096)
+_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+
+class Appender:
+    """Used from one thread at a time, but for ``write_checkpoint``. ``version`` and ``mark`` say what is committed."""
+
+    def __init__(
+        self, table: Table, location: Location, *, app_id: str, checkpoint_interval: int, guard: Callable[[], None]
+    ) -> None:
+        self.table = table
+        self.uri = location.table_uri(table.name)
+        self._app_id = app_id
+        self._interval = checkpoint_interval
+        self._guard = guard
+        self._flushed = Path(self.uri) if location.fsync else None
+        self._handle: DeltaTable
+        self._stale = False
+        self.version = -1
+        self.mark = -1
+        if not DeltaTable.is_deltatable(self.uri):
+            self._create(location)
+        self._open()
+        # A killed process flushed every commit but perhaps its last, and whoever reads that one now may rely on it.
+        if self._flushed and (self._flushed / "_delta_log" / f"{self.version:020d}.json").exists():
+            fsync_commits(self._flushed, self.version, self.version)
+        self._durable_version = self.version
+        self.checkpointed = self.version - self.version % checkpoint_interval
+
+    @property
+    def checkpoint_is_due(self) -> bool:
+        return self.version - self.checkpointed >= self._interval
+
+    def commit(self, rows: list[Row], mark: int) -> list[int]:
+        """Put ``rows`` into the table once, whatever errors come between, and flush them.
+
+        Returns the marks the table was seen to hold on the way, by which the caller may learn that an earlier commit
+        reported as failed is there after all. Raises CommitError, with the same marks, after all attempts or if the flush
+        fails.
+        """
+        data = pa.Table.from_pylist(rows, schema=self.table.schema)
+        seen: list[int] = []
+        for delay in (*RETRY_DELAYS_SECS, None):
+            try:
+                self._guard()
+                if self._stale:
+                    self._open()
+                    seen.append(self.mark)
+                if self.mark < mark:
+                    self._write(data, mark)
+                break
+            except BaseException as error:
+                # A panic of the native library is no Exception; KeyboardInterrupt never reaches this thread.
+                self._stale = True
+                if delay is None:
+                    raise CommitError(self.table.name, seen) from error
+                log.warning("commit to %s: %s; trying again in %.2f s", self.table.name, type(error).__name__, delay)
+                time.sleep(delay)
+        self._flush(seen)
+        return seen
+
+    def write_checkpoint(self) -> None:
+        """Write a checkpoint on a handle of its own; safe beside commits."""
+        handle = DeltaTable(self.uri)
+        handle.create_checkpoint()
+        if self._flushed:
+            fsync_checkpoint(self._flushed, handle.version())
+        self.checkpointed = handle.version()
+        self._stale = True
+
+    def _create(self, location: Location) -> None:
+        configuration: dict[str, str | None] = {
+            "delta.checkpointInterval": str(self._interval),
+            "delta.dataSkippingStatsColumns": ",".join(self.table.stats),
+        }
+        DeltaTable.create(self.uri, self.table.schema, mode="ignore", configuration=configuration, name=self.table.name)
+        if self._flushed and location.folder:
+            fsync_commits(self._flushed, 0, 0)
+            fsync_with_parents(self._flushed, location.folder)
+
+    def _open(self) -> None:
+        # Cleared first: a checkpoint that ends meanwhile must not be missed.
+        self._stale = False
+        self._handle = DeltaTable(self.uri)
+        self.version = self._handle.version()
+        found = self._handle.transaction_version(self._app_id)
+        self.mark = -1 if found is None else found
+
+    def _write(self, data: pa.Table, mark: int) -> None:
+        write_deltalake(
+            self._handle,
+            data,
+            mode="append",
+            writer_properties=WRITER_PROPERTIES,
+            commit_properties=CommitProperties(app_transactions=[Transaction(self._app_id, mark)]),
+            post_commithook_properties=_NO_HOOKS,
+        )
+        self.version, self.mark = self._handle.version(), mark
+
+    def _flush(self, seen: list[int]) -> None:
+        # Not tried again for this commit: after a failed fsync the kernel may drop the pages and call the next a success.
+        try:
+            if self._flushed:
+                fsync_commits(self._flushed, self._durable_version + 1, self.version)
+        except OSError as error:
+            self._stale = True
+            raise CommitError(self.table.name, seen) from error
+        self._durable_version = self.version
+
+
+class CommitError(Exception):
+    """A commit that was not acknowledged; ``seen`` as in ``Appender.commit``."""
+
+    def __init__(self, table: str, seen: list[int]) -> None:
+        super().__init__(f"commit to {table} failed")
+        self.seen = seen

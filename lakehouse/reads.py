@@ -1,0 +1,114 @@
+"""Reading the tables with Polars. A handle, once opened, is never updated and never a writer's: scans share it safely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Literal
+
+import polars as pl
+from deltalake import DeltaTable
+
+from lakehouse.rows import job_from_row
+from schemas.domain import Job
+
+Query = Callable[[pl.LazyFrame], pl.LazyFrame]
+
+
+class TableReader:
+    """Questions to one table. Methods block; call them on a thread."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._handle: DeltaTable | None = None
+
+    def collect(self, query: Query, min_version: int | None = None) -> pl.DataFrame:
+        """``query`` of a snapshot that holds at least ``min_version``; None asks for the newest.
+
+        A snapshot opened long ago may name files that were merged and vacuumed since: then it is reopened, once.
+        """
+        try:
+            return query(self._scan(min_version)).collect()
+        except (FileNotFoundError, pl.exceptions.ComputeError):
+            return query(self._scan(None)).collect()
+
+    def _scan(self, min_version: int | None) -> pl.LazyFrame:
+        handle = self._handle
+        if handle is None or min_version is None or handle.version() < min_version:
+            handle = self._handle = DeltaTable(self._uri)
+        return pl.scan_delta(handle)
+
+
+class TranscriptionReader:
+    """Finished jobs, by id and by account."""
+
+    def __init__(self, uri: str) -> None:
+        self._reader = TableReader(uri)
+
+    def job(self, job_id: int, min_version: int) -> Job | None:
+        rows = self._latest(pl.col("id") == job_id, min_version).to_dicts()
+        return job_from_row(rows[0]) if rows else None
+
+    def page(
+        self, account: str, below_id: int, exclude: Collection[int], start: int, length: int, min_version: int
+    ) -> tuple[int, list[Job]]:
+        """(total, jobs) of ``account`` with ids under ``below_id`` and not in ``exclude``, newest first.
+
+        ``total`` counts all of them; the jobs are those of rank ``start`` to ``start + length``, from 0.
+        """
+        wanted = (pl.col("account") == account) & (pl.col("id") < below_id) & ~pl.col("id").is_in(list(exclude))
+        ids = self._reader.collect(lambda t: t.filter(wanted).select("id").unique(), min_version)["id"].sort(
+            descending=True
+        )
+        page = ids.slice(start, length)
+        if page.is_empty():
+            return len(ids), []
+        chosen = (pl.col("id") >= page.min()) & (pl.col("id") <= page.max()) & pl.col("id").is_in(page.to_list())
+        return len(ids), [
+            job_from_row(row) for row in self._latest((pl.col("account") == account) & chosen, min_version).to_dicts()
+        ]
+
+    def cacheable(self, min_version: int) -> pl.DataFrame:
+        """What the whole-file cache is built of: ids and keys of all completed, not cached jobs."""
+        wanted = (pl.col("status") == "completed") & ~pl.col("cached")
+        columns = ("id", "account", "sha256", "non_speech", "engine_revision")
+        return self._reader.collect(lambda t: t.filter(wanted).select(columns), min_version)
+
+    def _latest(self, wanted: pl.Expr, min_version: int) -> pl.DataFrame:
+        """Whole rows, newest id first, the highest revision of each."""
+        frame = self._reader.collect(lambda t: t.filter(wanted), min_version)
+        return frame.sort("id", "revision", descending=True).unique("id", keep="first", maintain_order=True)
+
+
+class EventReader:
+    """The events of jobs, for starting a ledger from what it committed."""
+
+    def __init__(self, uri: str) -> None:
+        self._reader = TableReader(uri)
+
+    def bounds(self) -> dict[str, Any]:
+        """Highest ``seq`` and ``id`` and latest ``created_at``; None in an empty table."""
+        return self._reader.collect(lambda t: t.select(pl.max("seq"), pl.max("id"), pl.max("created_at"))).to_dicts()[0]
+
+    def unfinished(self, min_version: int) -> list[tuple[int, Job]]:
+        """(seq, job) of every job without a final event, by seq."""
+        final = ~pl.col("status").is_in(["submitted", "processing"])
+
+        def query(events: pl.LazyFrame) -> pl.LazyFrame:
+            finished = events.filter(final).select("id").unique()
+            return events.filter(~final).join(finished, on="id", how="anti")
+
+        return self._jobs(query, min_version, keep="last")
+
+    def finished_after(self, seq: int, min_version: int) -> list[tuple[int, Job]]:
+        """(seq, job) of every job whose first final event is later than ``seq``, by seq. Events after it are void."""
+        final = ~pl.col("status").is_in(["submitted", "processing"])
+
+        def query(events: pl.LazyFrame) -> pl.LazyFrame:
+            before = events.filter(final & (pl.col("seq") <= seq)).select("id").unique()
+            return events.filter(final & (pl.col("seq") > seq)).join(before, on="id", how="anti")
+
+        return self._jobs(query, min_version, keep="first")
+
+    def _jobs(self, query: Query, min_version: int, *, keep: Literal["first", "last"]) -> list[tuple[int, Job]]:
+        rows = self._reader.collect(query, min_version).sort("seq").unique("id", keep=keep, maintain_order=True)
+        return [(row["seq"], job_from_row(row)) for row in rows.sort("seq").iter_rows(named=True)]

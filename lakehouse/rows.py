@@ -1,0 +1,83 @@
+"""Domain values to table rows and back; the one place that knows both."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from typing import Any
+
+from schemas.domain import ApiKey, Job, JobOptions, JobStatus, Transcript
+
+Row = dict[str, Any]
+
+_PLAIN = tuple(f.name for f in fields(Job) if f.name not in ("status", "created_at", "updated_at", "options"))
+
+
+def _utc(moment: dt.datetime) -> dt.datetime:
+    return moment.astimezone(dt.UTC)
+
+
+def job_row(job: Job) -> Row:
+    """The columns that job_events and transcriptions share."""
+    row = {name: getattr(job, name) for name in _PLAIN}
+    row.update(
+        status=job.status.value, created_at=job.created_at, updated_at=job.updated_at, non_speech=job.options.non_speech
+    )
+    return row
+
+
+def job_from_row(row: Row) -> Job:
+    """A job from a row of job_events or transcriptions; further columns are ignored."""
+    return Job(
+        status=JobStatus(row["status"]),
+        created_at=_utc(row["created_at"]),
+        updated_at=_utc(row["updated_at"]),
+        options=JobOptions(non_speech=row["non_speech"]),
+        **{name: row[name] for name in _PLAIN},
+    )
+
+
+def event_row(seq: int, job: Job) -> Row:
+    return {"seq": seq, **job_row(job)}
+
+
+def transcription_row(job: Job, revision: int = 0) -> Row:
+    return {**job_row(job), "revision": revision}
+
+
+def segment_rows(job: Job, transcript: Transcript, lexemes: Callable[[str], str], revision: int = 0) -> list[Row]:
+    """One row a segment of a completed job, in order of start."""
+    return [
+        {
+            "id": job.id,
+            "account": job.account,
+            "created_at": job.created_at,
+            "revision": revision,
+            "position": position,
+            "speaker": segment.speaker,
+            "segment_idx": segment.segment_idx,
+            "text": segment.text,
+            "start_secs": segment.start_secs,
+            "end_secs": segment.end_secs,
+            "words": [asdict(word) for word in segment.words],
+            "lexemes": lexemes(segment.text),
+        }
+        for position, segment in enumerate(transcript.segments)
+    ]
+
+
+def key_row(key: ApiKey) -> Row:
+    return {**{f.name: getattr(key, f.name) for f in fields(ApiKey)}, "scopes": list(key.scopes)}
+
+
+def key_from_row(row: Row) -> ApiKey:
+    revoked_at = row["revoked_at"]
+    return ApiKey(
+        **{
+            **{f.name: row[f.name] for f in fields(ApiKey)},
+            "scopes": tuple(row["scopes"]),
+            "created_at": _utc(row["created_at"]),
+            "revoked_at": None if revoked_at is None else _utc(revoked_at),
+        }
+    )
