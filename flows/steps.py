@@ -15,7 +15,7 @@ from audio.segment import utterances
 from audio.vad import VoiceActivity, regions
 from flows import assemble
 from flows.client import ClaimedJob, OperatorClient
-from schemas.domain import Recognition, Seconds, Span, Transcript, Turn, Word
+from schemas.domain import Recognition, Seconds, SoundEvent, Span, Transcript, Turn, Word
 from schemas.engines import VoiceWindows
 from schemas.settings import EngineSettings
 
@@ -56,7 +56,7 @@ async def listen(tools: Tools, source: Path, folder: Path) -> Listening:
     probabilities = await asyncio.to_thread(tools.voice_activity.probabilities, pcm)
     speech = regions(
         probabilities,
-        pcm.duration_secs,
+        duration_secs=pcm.duration_secs,
         threshold=_SPEECH_THRESHOLD,
         min_silence_secs=_SPEECH_MIN_SILENCE_SECS,
     )
@@ -122,7 +122,7 @@ async def compose(
     words = [w for r in recognitions for w in r.words]
     speakers, order = assemble.renumber(assemble.assign_speakers(words, turns))
     segments = assemble.segments_of(words, speakers)
-    events = ()
+    events: tuple[SoundEvent, ...] = ()
     if job.non_speech:
         found = await tools.client.detect_events(heard.speech, words, heard.pcm.duration_secs)
         events = assemble.attribute(found, segments)

@@ -83,7 +83,7 @@ class Worker:
         except* FluxionsError as group:
             await client.fail(job, _message(group), retryable=True)
             logger.warning("job %d: %s, to be tried again", job.id, _code(group))
-        except* Exception as group:
+        except* Exception:
             logger.exception("job %d: unexpected failure", job.id)
             await client.fail(job, _OWN_BUG, retryable=True)
 

@@ -112,7 +112,7 @@ class Objects:
 
     async def adopt(self, stored: Stored, key: str) -> None:
         """Give an upload its lasting name, durably. If the name is taken by equal content, the upload is dropped."""
-        if await self._exists(checked(key)):
+        if await self.exists(checked(key)):
             await self.discard(stored)
         else:
             if self._fsync:
@@ -167,9 +167,9 @@ class Objects:
         store = cast("obstore.store.S3Store", self._store)
         return await obstore.sign_async(store, "GET", checked(key), expires_in)
 
-    async def _exists(self, key: str) -> bool:
+    async def exists(self, key: str) -> bool:
         try:
-            await obstore.head_async(self._store, key)
+            await obstore.head_async(self._store, checked(key))
         except FileNotFoundError:
             return False
         return True

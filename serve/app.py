@@ -10,6 +10,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from lakehouse.objects import Objects
+from lakehouse.signing import Signer, home_secret
 from schemas.domain import Recognition, Seconds, SoundEvent, Span, Turn, Word
 from schemas.engines import EngineInfo, VoiceWindows
 from schemas.errors import FluxionsError, Unavailable
@@ -23,12 +24,16 @@ from serve.gateway.services import Services
 from serve.ledger import NAME, NAMESPACE, LedgerActor, RemoteLedger
 
 APPLICATION = "fluxions"
+_PLACEMENT_CPUS = 0.05
+_PLACEMENT_CPUS = 0.05
 
 
 class RayEngines:
     """The engines behind Ray Serve handles; our errors come out as they went in."""
 
-    def __init__(self, recognizer: DeploymentHandle, diarizer: DeploymentHandle, events: DeploymentHandle) -> None:
+    def __init__(
+        self, recognizer: DeploymentHandle[Any], diarizer: DeploymentHandle[Any], events: DeploymentHandle[Any]
+    ) -> None:
         self._recognizer = recognizer
         self._diarizer = diarizer
         self._events = events
@@ -74,12 +79,18 @@ class Gateway:
     """The FastAPI ingress."""
 
     def __init__(
-        self, settings: Settings, recognizer: DeploymentHandle, diarizer: DeploymentHandle, events: DeploymentHandle
+        self,
+        settings: Settings,
+        recognizer: DeploymentHandle[Any],
+        diarizer: DeploymentHandle[Any],
+        events: DeploymentHandle[Any],
     ) -> None:
+        objects = Objects.of(settings)
         self._services = Services(
             settings=settings,
             ledger=RemoteLedger(),
-            objects=Objects.open(settings),
+            objects=objects,
+            signer=Signer(objects, home_secret(settings.home)),
             engines=RayEngines(recognizer, diarizer, events),
             engine_revision=engine_revision(settings),
         )
@@ -105,12 +116,12 @@ def start_ledger(settings: Settings) -> None:
 def build(settings: Settings) -> serve.Application:
     """The application graph. Fractions of a CPU are for placement only; the recognisers take what the machine has."""
     engines = settings.engines
-    recognizer = RecognizerDeployment.options(
-        num_replicas=engines.num_recognizers, ray_actor_options={"num_cpus": 0.1}
-    ).bind(settings)
-    diarizer = DiarizerDeployment.options(num_replicas=engines.diarizer_replicas, ray_actor_options={"num_cpus": 0.1}).bind(
-        settings
-    )
-    events = EventDetectorDeployment.options(ray_actor_options={"num_cpus": 0.05}).bind(settings)
-    gateway = Gateway.options(num_replicas=engines.gateway_replicas, ray_actor_options={"num_cpus": 0.1})
-    return gateway.bind(settings, recognizer, diarizer, events)
+    recognizer = _replicas(RecognizerDeployment, engines.num_recognizers).bind(settings)
+    diarizer = _replicas(DiarizerDeployment, engines.diarizer_replicas).bind(settings)
+    events = _replicas(EventDetectorDeployment, 1).bind(settings)
+    gateway = _replicas(Gateway, engines.gateway_replicas)
+    return gateway.bind(settings, recognizer, diarizer, events)  # type: ignore[no-any-return]
+
+
+def _replicas(deployment: Any, count: int) -> Any:
+    return deployment.options(num_replicas=count, ray_actor_options={"num_cpus": _PLACEMENT_CPUS})

@@ -32,7 +32,9 @@ def connect() -> None:
     deadline = time.monotonic() + _CLUSTER_SECS
     while True:
         try:
-            ray.init(address=os.environ["RAY_ADDRESS"], namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+            ray.init(
+                address=os.environ["RAY_ADDRESS"], namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR
+            )
         except ConnectionError as error:
             if time.monotonic() > deadline:
                 raise Unavailable(f"no Ray cluster at {os.environ['RAY_ADDRESS']} after {_CLUSTER_SECS:.0f} s") from error

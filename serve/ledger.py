@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import Any
 
-from lakehouse.ledger import Ledger
+from lakehouse.ledger.ledger import Ledger, LedgerStats
 from schemas.domain import ApiKey, Claim, Job, NewJob, Outcome, Transcript
 from schemas.errors import FluxionsError, Unavailable
 from schemas.settings import Settings
@@ -119,5 +119,5 @@ class RemoteLedger:
     async def find_key(self, key_hash: str) -> ApiKey | None:
         return await self._call("find_key", key_hash)  # type: ignore[no-any-return]
 
-    async def stats(self) -> dict[str, Any]:
+    async def stats(self) -> LedgerStats:
         return await self._call("stats")  # type: ignore[no-any-return]

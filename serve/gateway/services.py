@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from fastapi import Request
 
+from lakehouse.ledger.ledger import LedgerStats
 from lakehouse.objects import Objects
+from lakehouse.signing import Signer
 from schemas.domain import (
     ApiKey,
     Claim,
@@ -46,7 +48,7 @@ class LedgerClient(Protocol):
     async def list_keys(self) -> list[ApiKey]: ...
     async def revoke_key(self, key_id: str) -> ApiKey: ...
     async def find_key(self, key_hash: str) -> ApiKey | None: ...
-    async def stats(self) -> dict[str, Any]: ...
+    async def stats(self) -> LedgerStats: ...
 
 
 class Engines(Protocol):
@@ -68,12 +70,18 @@ class Services:
     settings: Settings
     ledger: LedgerClient
     objects: Objects
+    signer: Signer
     engines: Engines
     engine_revision: str
     keys: KeyRing = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", KeyRing(self.ledger.find_key, self.settings.auth.key_cache_secs))
+
+    async def signed_url(self, key: str, download_name: str) -> str:
+        """An absolute URL to GET the object without a key, for the time set."""
+        url = await self.signer.sign(key, download_name, self.settings.auth.signed_url_secs)
+        return f"{self.settings.server.url}{url}" if url.startswith("/") else url
 
 
 def services(request: Request) -> Services:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import AsyncIterator
 from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from schemas.errors import NotFound, RangeNotSatisfiable
+from schemas.errors import Forbidden, RangeNotSatisfiable
 from serve.gateway.services import Services, services
 
 router = APIRouter(tags=["objects"])
@@ -24,30 +23,31 @@ async def download(
     request: Request,
     s: Annotated[Services, Depends(services)],
     expires: Annotated[int, Query(description="Unix time the link ends at.")],
-    name: Annotated[str, Query(max_length=255, description="Name to save it under.")],
     signature: Annotated[str, Query(max_length=128)],
+    filename: Annotated[str, Query(max_length=255, description="Name to save it under.")] = "",
 ) -> Response:
     """One object by its signed link; supports one byte range."""
-    s.objects.verify(key, name, expires, signature)
+    path = request.scope.get("raw_path", request.url.path.encode()).decode().partition("?")[0]
+    if not s.signer.verify(request.method, path, expires, signature, filename):
+        raise Forbidden("this link was changed or has ended; fetch a fresh one", code="invalid_signature")
     size = await s.objects.size(key)
-    if size is None:
-        raise NotFound("this object was deleted", code="object_gone")
     start, end, status = _range(request.headers.get("range"), size)
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Length": str(end - start),
-        "Content-Disposition": f"inline; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Disposition": f"inline; filename*=UTF-8''{quote(filename, safe='')}",
         "Cache-Control": "private, max-age=0",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
     }
     if status == 206:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    media_type = _media_type(key, name)
+    media_type = _media_type(key, filename)
     if request.method == "HEAD":
         return Response(None, status, headers, media_type)
-    chunks: AsyncIterator[bytes] = s.objects.open_range(key, start, end)
-    return StreamingResponse(chunks, status, headers, media_type)
+    if start == end:
+        return Response(b"", status, headers, media_type)
+    return StreamingResponse(await s.objects.open_range(key, start, end), status, headers, media_type)
 
 
 def _media_type(key: str, name: str) -> str:

@@ -5,6 +5,7 @@ A worker needs nothing but the gateway's URL and this key: no Ray, no access to 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
@@ -14,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from schemas import wire
 from schemas.domain import ApiKey, Job, Outcome, Span, Transcript, Word
-from schemas.errors import InvalidRequest, NotFound
+from schemas.errors import InvalidRequest
 from schemas.times import iso
 from serve.gateway.auth import Operator
 from serve.gateway.services import Services, services
@@ -82,11 +83,8 @@ async def audio(job_id: int, lease: _Lease, _: Operator, s: _Services) -> Respon
     """The very bytes the client sent."""
     job = await s.ledger.leased_job(job_id, lease)
     size = await s.objects.size(job.audio_key)
-    if size is None:
-        raise NotFound("the recording is no longer in the store", code="object_gone")
-    return StreamingResponse(
-        s.objects.open_range(job.audio_key, 0, size), headers={"Content-Length": str(size)}, media_type=wire.MEDIA_TYPE
-    )
+    chunks = await s.objects.open_range(job.audio_key, 0, size)
+    return StreamingResponse(chunks, headers={"Content-Length": str(size)}, media_type=wire.MEDIA_TYPE)
 
 
 @router.put("/jobs/{job_id}/playback")
@@ -106,7 +104,7 @@ async def complete(job_id: int, lease: _Lease, request: Request, _: Operator, s:
     result_key = f"results/{job.account}/{job.id}-{job.attempt}.json"
     await s.objects.put_bytes(result_key, orjson.dumps(transcript.to_json()))
     playback_key = _playback_key(job)
-    has_playback = await s.objects.size(playback_key) is not None
+    has_playback = await s.objects.exists(playback_key)
     outcome = Outcome(
         engine_revision=transcript.engine_revision,
         result_key=result_key,
@@ -186,7 +184,7 @@ async def revoke_key(key_id: str, _: Operator, s: _Services) -> dict[str, Any]:
 async def status(_: Operator, s: _Services) -> dict[str, Any]:
     """Engines and jobs, for `fluxions status`."""
     infos = await s.engines.infos()
-    return {"engines": [i.to_json() for i in infos], "jobs": await s.ledger.stats()}
+    return {"engines": [i.to_json() for i in infos], "jobs": asdict(await s.ledger.stats())}
 
 
 def _playback_key(job: Job) -> str:

@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from audio.sniff import refuse
+from lakehouse.objects import audio_key
 from schemas.api.transcription import QueryUrls, SubmitResponse, TranscriptionBody, TranscriptionItem, TranscriptionList
 from schemas.domain import Job, JobOptions, JobStatus, NewJob, Transcript
 from schemas.errors import NotFound, PayloadTooLarge
@@ -41,8 +42,8 @@ async def submit(
     except BaseException:
         await s.objects.discard(stored)
         raise
-    audio_key = f"audio/{user.account}/{stored.sha256}"
-    await s.objects.adopt(stored, audio_key)
+    key = audio_key(user.account, stored.sha256)
+    await s.objects.adopt(stored, key)
     job = await s.ledger.create_job(
         NewJob(
             account=user.account,
@@ -50,7 +51,7 @@ async def submit(
             content_type=request.headers.get("content-type", "application/octet-stream")[:255],
             sha256=stored.sha256,
             size_bytes=stored.size_bytes,
-            audio_key=audio_key,
+            audio_key=key,
             options=JobOptions(non_speech=non_speech),
             use_cache=cache,
             engine_revision=s.engine_revision,
@@ -61,7 +62,7 @@ async def submit(
         id=job.id,
         status=job.status,
         created_at=iso(job.created_at),
-        original_audio_url=_original_url(s, job),
+        original_audio_url=await s.signed_url(job.audio_key, job.filename),
         query_urls=QueryUrls(get=here, status=here),
         cached=job.cached,
     )
@@ -79,7 +80,7 @@ async def get_transcription(
     if job is None or job.status is JobStatus.DELETED:
         raise NotFound(f"there is no transcription {job_id} in your account", param="id")
     transcript = await _transcript(s, job)
-    audio_url = _url(s, job.playback_key, f"{job.id}.opus") if job.playback_key else None
+    audio_url = await s.signed_url(job.playback_key, f"{job.id}.opus") if job.playback_key else None
     return TranscriptionBody.of(job, transcript, audio_url, words=word_level_timestamps)
 
 
@@ -92,7 +93,7 @@ async def list_transcriptions(
 ) -> TranscriptionList:
     """Your jobs, newest first."""
     total, jobs = await s.ledger.list_jobs(user.account, limit, offset)
-    items = [TranscriptionItem.of(job, _original_url(s, job)) for job in jobs]
+    items = [TranscriptionItem.of(job, await s.signed_url(job.audio_key, job.filename)) for job in jobs]
     return TranscriptionList(total=total, limit=limit, offset=offset, transcriptions=items)
 
 
@@ -100,11 +101,3 @@ async def _transcript(s: Services, job: Job) -> Transcript | None:
     if job.status is not JobStatus.COMPLETED or job.result_key is None:
         return None
     return Transcript.from_json(orjson.loads(await s.objects.get_bytes(job.result_key)))
-
-
-def _original_url(s: Services, job: Job) -> str:
-    return _url(s, job.audio_key, job.filename)
-
-
-def _url(s: Services, key: str, download_name: str) -> str:
-    return s.objects.signed_url(key, download_name, s.settings.auth.signed_url_secs, s.settings.server.url)
