@@ -121,6 +121,7 @@ class Batch:
         self._stop.set()
         for thread in self._threads:
             thread.join(_JOIN_SECS)
+        self._client.close()
         self.board.stop()
 
     def results(self, sources: Sequence[Source]) -> Iterator[tuple[Source, Done | FluxionsError]]:

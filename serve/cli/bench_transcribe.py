@@ -47,7 +47,7 @@ def measure(
     """Raises FluxionsError when the server refuses or a transcription fails."""
     short = speech(_SHORT_SECS, seed=1)
     pcm = _decoded(recording, settings) if recording else speech(long_secs, seed=2)
-    utterances = _utterances(pcm, settings)
+    utterances = utterances_of(pcm, settings)
     note(f"long file: {len(pcm) / SAMPLE_RATE_HZ:.0f} s, {len(utterances)} utterances")
     overheads: list[float] = []
     bare: list[float] = []
@@ -57,7 +57,7 @@ def measure(
         for number in range(rounds):
             wall_secs, body = _complete(client, _wav(short), cache=False)
             overheads.append(wall_secs - body["processing_time"])
-            bare.append(recognizers.decode(utterances))
+            bare.append(recognizers.decode(utterances)[0])
             served.append(_complete(client, _wav(pcm), cache=False)[0])
             note(f"round {number + 1}: bare {bare[-1]:.2f} s, server {served[-1]:.2f} s")
         hits = [_complete(client, _wav(short), cache=True) for _ in range(_CACHE_HITS)]
@@ -76,7 +76,7 @@ def measure(
 
 
 def speech(duration_secs: float, seed: int) -> Pcm:
-    """Rendered sentences with pauses and room noise, cut to ``duration_secs``; the same for the same arguments."""
+    """Rendered sentences with pauses and room noise, cut to ``duration_secs``."""
     import soxr
 
     from serve.tts.espeak import Espeak
@@ -115,13 +115,12 @@ class BareRecognizers:
         self._pool.terminate()
         self._pool.join()
 
-    def decode(self, utterances: list[bytes]) -> float:
-        """Wall-clock seconds to decode all of them, longest first so that no process ends alone on a long one."""
+    def decode(self, utterances: list[bytes]) -> tuple[float, int]:
+        """Wall-clock seconds to decode all of them, and words heard; longest first so that none ends alone."""
         ordered = sorted(utterances, key=len, reverse=True)
         began = time.perf_counter()
-        for _ in self._pool.imap_unordered(_decode, ordered, chunksize=1):
-            pass
-        return time.perf_counter() - began
+        num_words = sum(self._pool.imap_unordered(_decode, ordered, chunksize=1))
+        return time.perf_counter() - began, num_words
 
 
 _decoder: Any = None
@@ -142,7 +141,7 @@ def _decode(pcm: bytes) -> int:
     return sum(1 for _ in _decoder.seg() or ())
 
 
-def _utterances(pcm: Pcm, settings: Settings) -> list[bytes]:
+def utterances_of(pcm: Pcm, settings: Settings) -> list[bytes]:
     """What the server's recogniser is handed of this recording: the same cuts, by the same voice activity."""
     from audio.pcm import PcmFile
     from audio.segment import utterances

