@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import secrets
 from dataclasses import replace
 
 from schemas.domain import Job, JobStatus, NewJob, Outcome
@@ -134,5 +135,6 @@ def cost_usd(duration_secs: float, usd_per_audio_hour: float) -> float:
 
 def check_lease(job: Job, lease: str) -> None:
     """Raises Conflict(code="lease_lost") unless ``lease`` is the one the job is worked on under."""
-    if job.status is not JobStatus.PROCESSING or job.worker != lease:
+    held = secrets.compare_digest((job.worker or "").encode(), lease.encode())
+    if job.status is not JobStatus.PROCESSING or not held:
         raise Conflict(f"the lease on job {job.id} is lost; the job is {job.status}", code="lease_lost")

@@ -1,0 +1,95 @@
+"""What tests of the lakehouse share: settings of a throw-away home, jobs to send, and a clock whose hands they turn."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from schemas.domain import Job, JobOptions, NewJob, Outcome, Segment, Transcript, Word
+from schemas.settings import JobSettings, ServerSettings, Settings, StorageSettings
+
+REVISION = "engines-1"
+
+
+def home(
+    folder: Path, *, fsync: bool = False, storage_url: str = "", checkpoint_interval: int = 20, **jobs: Any
+) -> Settings:
+    return Settings(
+        server=ServerSettings(home=folder),
+        storage=StorageSettings(fsync=fsync, storage_url=storage_url, checkpoint_interval=checkpoint_interval),
+        jobs=JobSettings(**jobs),
+    )
+
+
+def new_job(content: str = "bytes", *, account: str = "ada", **changes: Any) -> NewJob:
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    values: dict[str, Any] = {
+        "account": account,
+        "filename": f"{content}.wav",
+        "content_type": "audio/wav",
+        "sha256": sha256,
+        "size_bytes": len(content),
+        "audio_key": f"audio/{account}/{sha256}",
+        "options": JobOptions(),
+        "use_cache": True,
+        "engine_revision": REVISION,
+    }
+    return NewJob(**{**values, **changes})
+
+
+def transcript(text: str = "Good morning, dentists.") -> Transcript:
+    words = (Word(text.split()[0], 0.5, 0.9, 0.8), Word(text.split()[-1], 1.0, 1.5))
+    segments = (Segment(0, 0, text, 0.5, 1.5, words), Segment(1, 0, "Morning.", 1.6, 2.0, (Word("Morning.", 1.6, 2.0),)))
+    return Transcript(f"SPEAKER_0: {text}", segments, (), "en", 2, 2, 2.25, 0.5, REVISION)
+
+
+def outcome(job: Job, **changes: Any) -> Outcome:
+    values: dict[str, Any] = {
+        "engine_revision": REVISION,
+        "result_key": f"results/{job.id}.json",
+        "playback_key": f"playback/{job.id}.ogg",
+        "audio_duration_secs": 300.0,
+        "audio_format": "opus",
+        "processing_secs": 4.0,
+        "language": "en",
+        "num_chunks": 2,
+        "num_segments": 2,
+        "num_speakers": 2,
+    }
+    return Outcome(**{**values, **changes})
+
+
+class TurnedClock:
+    """Stands still until ``advance``; sleepers wake when their time has come."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._today = dt.datetime(2026, 6, 29, 10, 40, tzinfo=dt.UTC)
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def utc(self) -> dt.datetime:
+        return self._today
+
+    async def sleep(self, secs: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self._now + secs, woken))
+        await woken
+
+    def turn_back(self, secs: float) -> None:
+        """Set the time of day back; leases must not notice."""
+        self._today -= dt.timedelta(seconds=secs)
+
+    def advance(self, secs: float) -> None:
+        self._now += secs
+        self._today += dt.timedelta(seconds=secs)
+        due = [sleeper for sleeper in self._sleepers if sleeper[0] <= self._now]
+        self._sleepers = [sleeper for sleeper in self._sleepers if sleeper[0] > self._now]
+        for _, woken in due:
+            if not woken.done():
+                woken.set_result(None)

@@ -1,0 +1,132 @@
+"""Leases run out by the monotonic clock, in the ledger's own task, and come back after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from lakehouse.ledger import Ledger
+from lakehouse.ledger.leases import new_lease
+from lakehouse.ledger.queue import JobQueue
+from schemas.domain import Job, JobStatus
+from schemas.errors import Conflict
+from tests.lakehouse_kit import TurnedClock, home, new_job, outcome, transcript
+
+
+async def until_status(ledger: Ledger, job_id: int, status: JobStatus) -> Job:
+    """The job once its task has come to ``status``; virtual time moves nothing else, so turns of the loop suffice."""
+    async with asyncio.timeout(10):
+        while True:
+            job = await ledger.get_job("ada", job_id)
+            assert job is not None
+            if job.status is status:
+                return job
+            await asyncio.sleep(0.005)
+
+
+async def test_a_silent_worker_loses_the_job_and_the_last_attempt_fails_it(tmp_path: Path) -> None:
+    clock = TurnedClock()
+    ledger = await Ledger.open(home(tmp_path, lease_secs=10, max_attempts=2), clock=clock)
+    try:
+        job = await ledger.create_job(new_job())
+        first = await ledger.claim("w", 0)
+        assert first is not None
+        clock.advance(9.9)
+        assert (await ledger.get_job("ada", job.id)).status is JobStatus.PROCESSING  # type: ignore[union-attr]
+        clock.advance(0.2)
+        await until_status(ledger, job.id, JobStatus.SUBMITTED)
+        with pytest.raises(Conflict, match="lease"):
+            await ledger.complete(job.id, first.lease, outcome(job), transcript())
+
+        second = await ledger.claim("w", 0)
+        assert second is not None
+        assert second.lease != first.lease
+        clock.advance(10)
+        failed = await until_status(ledger, job.id, JobStatus.FAILED)
+        assert "2 times" in (failed.error_message or "")
+        assert await ledger.claim("w", 0) is None
+    finally:
+        await ledger.close()
+
+
+async def test_a_jump_of_the_time_of_day_moves_neither_leases_nor_created_at_back(tmp_path: Path) -> None:
+    clock = TurnedClock()
+    ledger = await Ledger.open(home(tmp_path, lease_secs=10), clock=clock)
+    try:
+        before = await ledger.create_job(new_job("one"))
+        claim = await ledger.claim("w", 0)
+        assert claim is not None
+        clock.turn_back(3600)
+        after = await ledger.create_job(new_job("two"))
+        assert (after.id, after.created_at) == (before.id + 1, before.created_at)
+        clock.advance(5)
+        await ledger.expire_leases()
+        assert await ledger.renew(before.id, claim.lease) == 10
+    finally:
+        await ledger.close()
+
+
+async def test_a_worker_carries_on_over_a_restart_of_the_ledger(tmp_path: Path) -> None:
+    settings, clock = home(tmp_path, lease_secs=10), TurnedClock()
+    ledger = await Ledger.open(settings, clock=clock)
+    job = await ledger.create_job(new_job())
+    claim = await ledger.claim("w", 0)
+    assert claim is not None
+    clock.advance(9)
+    await ledger.close()
+
+    ledger = await Ledger.open(settings, clock=clock)
+    try:
+        clock.advance(9)
+        await ledger.expire_leases()
+        assert (await ledger.leased_job(job.id, claim.lease)).id == job.id
+        await ledger.renew(job.id, claim.lease)
+        done = await ledger.complete(job.id, claim.lease, outcome(job), transcript())
+        assert done.cost_usd == pytest.approx(300 * 0.20 / 3600, abs=1e-6)
+        assert await ledger.complete(job.id, claim.lease, outcome(job), transcript()) == done
+        with pytest.raises(Conflict):
+            await ledger.leased_job(job.id, claim.lease)
+    finally:
+        await ledger.close()
+
+
+async def test_a_waiting_worker_gets_the_next_job_at_once(tmp_path: Path) -> None:
+    ledger = await Ledger.open(home(tmp_path))
+    try:
+        waiting = asyncio.create_task(ledger.claim("w", 30))
+        await asyncio.sleep(0)
+        job = await ledger.create_job(new_job())
+        claim = await asyncio.wait_for(waiting, 5)
+        assert claim is not None
+        assert claim.job.id == job.id
+    finally:
+        await ledger.close()
+
+
+async def test_a_worker_that_stops_waiting_takes_no_job_with_it() -> None:
+    queue = JobQueue()
+    gone, stays = asyncio.create_task(queue.take(30)), asyncio.create_task(queue.take(30))
+    await asyncio.sleep(0)
+    queue.put(7)
+    gone.cancel()  # It has been handed 7, and has not woken to hear it.
+    assert await asyncio.wait_for(stays, 5) == 7
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert await queue.take(0.01) is None
+    queue.put(8)
+    assert len(queue) == 1
+
+
+async def test_the_oldest_waiting_job_goes_first_even_when_it_came_back() -> None:
+    queue = JobQueue()
+    for job_id in (5, 9, 2):
+        queue.put(job_id)
+    assert [await queue.take(0) for _ in range(4)] == [2, 5, 9, None]
+
+
+def test_lease_tokens_cannot_be_guessed() -> None:
+    tokens = {new_lease("w") for _ in range(1000)}
+    assert len(tokens) == 1000
+    assert min(map(len, tokens)) >= len("w.") + 32
