@@ -71,6 +71,8 @@ class DecoderProcess:
         """Words and fillers of one utterance of s16le PCM. Raises DecoderDied, or EngineFailure if it was refused."""
         allowed = _DECODE_BASE_SECS + _DECODE_PER_AUDIO_SEC * len(pcm) / (2 * SAMPLE_RATE_HZ)
         assert self._child.stdin is not None  # noqa: S101  # Popen was given a pipe
+        if not self.is_running:
+            raise DecoderDied("the decoder process has ended")
         try:
             _write(self._child.stdin, pcm)
         except OSError as error:

@@ -1,0 +1,60 @@
+"""Speech the tests render themselves, so that every checkout can be tested without a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import soxr
+
+from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span
+from schemas.engines import Samples
+from serve.tts.espeak import ESPEAK_RATE_HZ, Espeak, Prosody
+
+SENTENCES = (
+    "the old man walked slowly along the river in the morning",
+    "she opened the window and looked out over the garden",
+    "the committee will discuss the budget next week",
+    "the children played in the garden until the evening",
+    "he put the letter on the table and left the room",
+    "the train to the city leaves at seven in the morning",
+)
+"""Plain words the embedded recogniser knows; any engine under test may be asked to hear them."""
+
+LOW_VOICE = ("en-us+m3", Prosody(rate_wpm=150, pitch=25))
+HIGH_VOICE = ("en-us+f3", Prosody(rate_wpm=150, pitch=75))
+
+
+@cache
+def _espeak() -> Espeak:
+    return Espeak()
+
+
+def say(text: str, voice: str = "en-us", prosody: Prosody | None = None) -> Samples:
+    """``(num_samples,) float32`` at 16 kHz mono; digital silence around and between the words."""
+    samples, _ = _espeak().synthesize(text, voice, prosody or Prosody(rate_wpm=150))
+    resampled = soxr.resample(samples.astype(np.float32) / 32768, ESPEAK_RATE_HZ, SAMPLE_RATE_HZ)
+    return np.asarray(resampled, np.float32)
+
+
+def silence(duration_secs: Seconds) -> Samples:
+    return np.zeros(round(duration_secs * SAMPLE_RATE_HZ), np.float32)
+
+
+def noise(duration_secs: Seconds, level: float, seed: int = 0) -> Samples:
+    """White noise of RMS ``level``."""
+    generator = np.random.default_rng(seed)
+    return np.asarray(level * generator.standard_normal(round(duration_secs * SAMPLE_RATE_HZ)), np.float32)
+
+
+def sequence(parts: Sequence[Samples], gap_secs: Seconds = 0.6) -> tuple[Samples, list[Span]]:
+    """The parts one after another with silence between them, and where each one lies."""
+    pieces: list[Samples] = []
+    spans: list[Span] = []
+    at = 0
+    for part in parts:
+        spans.append(Span(at / SAMPLE_RATE_HZ, (at + part.size) / SAMPLE_RATE_HZ))
+        pieces += [part, silence(gap_secs)]
+        at += part.size + round(gap_secs * SAMPLE_RATE_HZ)
+    return np.concatenate(pieces), spans
