@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import TableNotFoundError
 
 from lakehouse.durable import fsync_checkpoint, fsync_commits, fsync_with_parents
 from lakehouse.location import Location
@@ -49,9 +50,11 @@ class Appender:
         self._stale = False
         self.version = -1
         self.mark = -1
-        if not DeltaTable.is_deltatable(self.uri):
+        try:
+            self._open()
+        except TableNotFoundError:
             self._create(location)
-        self._open()
+            self._open()
         # A killed process flushed every commit but perhaps its last, and whoever reads that one now may rely on it.
         if self._flushed and (self._flushed / "_delta_log" / f"{self.version:020d}.json").exists():
             fsync_commits(self._flushed, self.version, self.version)

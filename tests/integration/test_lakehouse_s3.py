@@ -1,0 +1,140 @@
+"""Ledger and objects on a real S3 protocol: moto's server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import boto3
+import httpx
+import polars as pl
+import pytest
+
+from lakehouse.ledger import Ledger
+from lakehouse.location import Location
+from lakehouse.lock import take_lock
+from lakehouse.objects import Objects, audio_key
+from lakehouse.signing import Signer
+from schemas.domain import JobStatus
+from schemas.errors import Conflict, PayloadTooLarge, Unavailable
+from tests.lakehouse_kit import home, new_job, outcome, transcript
+
+CHUNK = bytes(range(256)) * 1024
+
+
+def wait_until_open(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline, "the S3 server did not start"
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    # A process of its own: some calls of the native libraries hold this one's interpreter while they wait for an answer.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            wait_until_open(port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = request.node.name.replace("_", "-")[:60].strip("-")
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=name)
+    return f"s3://{name}/home"
+
+
+async def stream(count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield CHUNK
+
+
+async def test_objects_on_s3(bucket: str) -> None:
+    objects = Objects(Location(bucket, fsync=False))
+    stored = await objects.put_stream(stream(50), limit_bytes=10**9)
+    key = audio_key("ada", stored.sha256)
+    await objects.adopt(stored, key)
+    assert await objects.size(key) == 50 * len(CHUNK)
+    part = b"".join([chunk async for chunk in await objects.open_range(key, 5, len(CHUNK) + 5)])
+    assert part == (CHUNK * 2)[5 : len(CHUNK) + 5]
+    with pytest.raises(PayloadTooLarge):
+        await objects.put_stream(stream(50), limit_bytes=1000)
+    assert [item async for item in objects.list("tmp")] == []
+    url = await Signer(objects, b"unused").sign(key, "a.wav", 60)
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(url, headers={"Range": "bytes=0-9"})).content == CHUNK[:10]
+
+
+async def test_a_ledger_on_s3_end_to_end(bucket: str, tmp_path: Path) -> None:
+    settings = home(tmp_path, storage_url=bucket, fsync=True)
+    objects = Objects.of(settings)
+    ledger = await Ledger.open(settings)
+    jobs = await asyncio.gather(*(ledger.create_job(new_job(str(i))) for i in range(10)))
+    assert sorted(job.id for job in jobs) == list(range(1, 11))
+    claim = await ledger.claim("w", 0)
+    assert claim is not None
+    await objects.put_bytes(f"results/{claim.job.id}.json", json.dumps(transcript().to_json()).encode())
+    done = await ledger.complete(claim.job.id, claim.lease, outcome(claim.job))
+    with pytest.raises(Conflict, match=r"process \d+ on"):
+        await Ledger.open(settings)
+    await ledger.close()
+
+    ledger = await Ledger.open(settings)
+    assert await ledger.get_job("ada", done.id) == done
+    assert (await ledger.list_jobs("ada", 2, 0))[0] == 10
+    assert (await ledger.create_job(new_job("0"))).status is JobStatus.COMPLETED
+    await ledger.close()
+    segments = pl.scan_delta(Location.of(settings).table_uri("segments")).collect()
+    assert len(segments) == 4
+
+
+async def test_a_dead_holder_s_lease_ends_and_its_ghost_may_not_write(bucket: str) -> None:
+    location = Location(bucket, fsync=False)
+    ghost = await take_lock(location, lease_secs=1.0)
+    # Its process is paused: nothing is renewed any more.
+    ghost._renewal.cancel()  # type: ignore[attr-defined]
+    with pytest.raises(Conflict):
+        await take_lock(location, lease_secs=1.0)
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                lock = await take_lock(location, lease_secs=30.0)
+                break
+            except Conflict:
+                await asyncio.sleep(0.05)
+    with pytest.raises(Unavailable) as caught:
+        ghost.check()
+    assert caught.value.code == "lock_lost"
+    lock.check()
+    await ghost.release()
+    with pytest.raises(Conflict):
+        await take_lock(location)
+    await lock.release()
+    await (await take_lock(location)).release()

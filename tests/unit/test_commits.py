@@ -1,0 +1,164 @@
+"""Group commit on real Delta tables: order, durability, errors before and after the commit, checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from lakehouse.appender import Appender, Row
+from lakehouse.commits import TableWriter
+from lakehouse.location import Location
+from schemas.errors import Unavailable
+from schemas.tables import Table
+
+TABLE = Table("numbers", "one number", pa.schema([pa.field("id", pa.int64(), nullable=False)]), ("id",))
+
+
+async def open_writer(folder: Path, *, interval: int = 20, fsync: bool = False, **extra: object) -> TableWriter:
+    return await TableWriter.open(
+        TABLE,
+        Location(str(folder), fsync),
+        app_id="test",
+        checkpoint_interval=interval,
+        **extra,  # type: ignore[arg-type]
+    )
+
+
+def ids(writer: TableWriter) -> list[int]:
+    return sorted(DeltaTable(writer.uri).to_pyarrow_table()["id"].to_pylist())
+
+
+class Unlucky(Appender):
+    """A real appender whose commits succeed, but whose answers are lost ``losing`` times, as over a broken network."""
+
+    losing = 0
+
+    def _write(self, data: pa.Table, mark: int) -> None:
+        before = self.version, self.mark
+        super()._write(data, mark)
+        if self.losing:
+            self.losing -= 1
+            self.version, self.mark = before
+            raise ConnectionError("the answer was lost")
+
+
+def unlucky_writer(folder: Path) -> tuple[Unlucky, TableWriter]:
+    appender = Unlucky(TABLE, Location(str(folder), False), app_id="test", checkpoint_interval=20, guard=lambda: None)
+    return appender, TableWriter(appender, ThreadPoolExecutor(1))
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_rows_that_arrive_during_a_commit_share_the_next_one(tmp_path: Path, fsync: bool) -> None:
+    writer = await open_writer(tmp_path, fsync=fsync)
+    versions = await asyncio.gather(*(writer.append([{"id": i}]) for i in range(200)))
+    assert ids(writer) == list(range(200))
+    assert versions == sorted(versions)
+    assert max(versions) <= 3
+    await writer.close()
+
+
+async def test_a_row_is_there_when_append_answers_and_after_reopening(tmp_path: Path) -> None:
+    for start in (0, 10):
+        writer = await open_writer(tmp_path)
+        for i in range(start, start + 10):
+            await writer.append([{"id": i}])
+            assert max(ids(writer)) == i
+        await writer.close()
+    assert ids(writer) == list(range(20))
+
+
+async def test_checkpoints_are_written_beside_commits(tmp_path: Path) -> None:
+    writer = await open_writer(tmp_path, interval=5, fsync=True)
+    for i in range(23):
+        await writer.append([{"id": i}])
+    await writer.close()
+    checkpoints = list((Path(writer.uri) / "_delta_log").glob("*.checkpoint.parquet"))
+    assert len(checkpoints) >= 3
+    assert ids(writer) == list(range(23))
+
+
+async def test_close_commits_what_is_queued_and_then_refuses(tmp_path: Path) -> None:
+    writer = await open_writer(tmp_path)
+    queued = [writer.append([{"id": i}]) for i in range(5)]
+    await writer.close()
+    assert all(q.done() for q in queued)
+    assert ids(writer) == [0, 1, 2, 3, 4]
+    with pytest.raises(Unavailable):
+        writer.append([{"id": 9}])
+
+
+async def test_a_caller_that_goes_away_takes_nobody_with_it(tmp_path: Path) -> None:
+    writer = await open_writer(tmp_path)
+    gone, stays = writer.append([{"id": 1}]), writer.append([{"id": 2}])
+    gone.cancel()
+    await stays
+    assert ids(writer) == [1, 2]
+    await writer.close()
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_repeated(tmp_path: Path) -> None:
+    appender, writer = unlucky_writer(tmp_path)
+    appender.losing = 1
+    await writer.append([{"id": 1}])
+    await writer.append([{"id": 2}])
+    assert ids(writer) == [1, 2]
+    await writer.close()
+
+
+async def test_a_forbidden_commit_fails_its_callers_and_the_writer_goes_on(tmp_path: Path) -> None:
+    forbidden = True
+
+    def guard() -> None:
+        if forbidden:
+            raise Unavailable("the lock is lost", code="lock_lost")
+
+    writer = await open_writer(tmp_path, guard=guard)
+    with pytest.raises(Unavailable) as caught:
+        await writer.append([{"id": 1}])
+    assert caught.value.code == "commit_failed"
+    forbidden = False
+    await writer.append([{"id": 2}])
+    assert ids(writer) == [2]
+    await writer.close()
+
+
+async def test_a_failed_append_that_landed_is_told_before_the_next_one_answers(tmp_path: Path) -> None:
+    class Severed(Unlucky):
+        cut = False
+
+        def _open(self) -> None:
+            if self.cut:
+                raise ConnectionError("no way to ask")
+            super()._open()
+
+    appender = Severed(TABLE, Location(str(tmp_path), False), app_id="test", checkpoint_interval=20, guard=lambda: None)
+    writer = TableWriter(appender, ThreadPoolExecutor(1))
+    told: list[Row] = []
+    writer.on_landed = told.extend
+    await writer.append([{"id": 1}])
+    appender.losing, appender.cut = 1, True
+    with pytest.raises(Unavailable):
+        await writer.append([{"id": 2}])
+    assert told == []
+    appender.cut = False
+    await writer.append([{"id": 3}])
+    assert told == [{"id": 2}]
+    assert ids(writer) == [1, 2, 3]
+    await writer.close()
+
+
+async def test_the_same_rows_under_the_same_mark_are_taken_once(tmp_path: Path) -> None:
+    appender, writer = unlucky_writer(tmp_path)
+    appender.losing = 1
+    await writer.append([{"id": 1}], mark=7)
+    with pytest.raises(ValueError, match="mark 7"):
+        writer.append([{"id": 1}], mark=7)
+    await writer.close()
+    again = await open_writer(tmp_path)
+    assert again.mark == 7
+    await again.close()

@@ -1,0 +1,75 @@
+"""API keys: their form, their hashes, and that a revoked one stays closed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from lakehouse.ledger import Ledger
+from schemas.errors import Conflict, InvalidParameter, NotFound
+from tests.lakehouse_kit import home
+
+
+def all_contents(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_a_key_opens_by_its_hash_until_it_is_revoked(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    ledger = await Ledger.open(settings)
+    key, plaintext = await ledger.create_key("ada", "laptop", ("user",))
+    other, _ = await ledger.create_key("ada", "phone", ("user", "operator"))
+    assert re.fullmatch(r"fx_[A-Za-z0-9_-]{43}", plaintext)
+    assert key.key_hash == hashlib.sha256(plaintext.encode()).hexdigest()
+    assert plaintext.startswith(key.prefix)
+    assert await ledger.find_key(key.key_hash) == key
+    assert await ledger.find_key(hashlib.sha256(b"fx_other").hexdigest()) is None
+    revoked = await ledger.revoke_key(key.id)
+    assert await ledger.revoke_key(key.id) == revoked
+    await ledger.close()
+
+    ledger = await Ledger.open(settings)
+    try:
+        assert await ledger.find_key(key.key_hash) is None
+        assert await ledger.list_keys() == [revoked, other] or await ledger.list_keys() == [other, revoked]
+        assert await ledger.find_key(other.key_hash) == other
+        with pytest.raises(NotFound):
+            await ledger.revoke_key("key_unknown")
+    finally:
+        await ledger.close()
+
+
+async def test_plaintext_is_stored_nowhere(tmp_path: Path) -> None:
+    ledger = await Ledger.open(home(tmp_path))
+    _, plaintext = await ledger.create_key("ada", "laptop", ("user",))
+    await ledger.close()
+    contents = all_contents(tmp_path)
+    assert contents
+    assert not any(plaintext.encode() in content for content in contents)
+
+
+async def test_a_chosen_key_is_made_once(tmp_path: Path) -> None:
+    ledger = await Ledger.open(home(tmp_path))
+    try:
+        first, _ = await ledger.create_key("default", "first", ("user",), "fx_chosen-by-hand")
+        assert (await ledger.create_key("default", "again", ("user",), "fx_chosen-by-hand"))[0] == first
+        with pytest.raises(Conflict):
+            await ledger.create_key("bob", "again", ("user",), "fx_chosen-by-hand")
+        await ledger.revoke_key(first.id)
+        with pytest.raises(Conflict):
+            await ledger.create_key("default", "again", ("user",), "fx_chosen-by-hand")
+    finally:
+        await ledger.close()
+
+
+@pytest.mark.parametrize(("scopes", "key"), [((), None), (("root",), None), (("user",), "with blank"), (("user",), "")])
+async def test_bad_keys_are_refused(tmp_path: Path, scopes: tuple[str, ...], key: str | None) -> None:
+    ledger = await Ledger.open(home(tmp_path))
+    try:
+        with pytest.raises(InvalidParameter):
+            await ledger.create_key("ada", "laptop", scopes, key)
+    finally:
+        await ledger.close()
