@@ -42,6 +42,8 @@ class TableWriter:
     def __init__(self, appender: Appender, thread: ThreadPoolExecutor) -> None:
         self.on_landed: Callable[[list[Row]], None] = _ignore
         """Told of rows whose ``append`` raised but that are in the table after all, before later ones are acknowledged."""
+        self.on_committed: Callable[[list[Row]], None] = _ignore
+        """Told of every row the table gained, in order, before its ``append`` is acknowledged."""
         self._appender = appender
         self._thread = thread
         self._last_mark = appender.mark
@@ -138,6 +140,7 @@ class TableWriter:
                     self._tell_landed(seen)
                     # The versions they might still have taken are taken now.
                     self._doubtful.clear()
+                    self.on_committed(rows)
                     self._acknowledge(batch)
 
     def _take(self) -> list[_Pending]:
@@ -151,7 +154,9 @@ class TableWriter:
     def _tell_landed(self, seen: list[int]) -> None:
         for batch in self._doubtful:
             if batch[-1].mark in seen:
-                self.on_landed([row for pending in batch for row in pending.rows])
+                rows = [row for pending in batch for row in pending.rows]
+                self.on_landed(rows)
+                self.on_committed(rows)
         if seen:
             self._doubtful = [batch for batch in self._doubtful if batch[-1].mark > max(seen)]
 

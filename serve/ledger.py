@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
+from lakehouse.ledger.changes import Changes, Position
 from lakehouse.ledger.ledger import Ledger, LedgerStats
 from schemas.domain import ApiKey, Claim, Job, NewJob, Outcome, Transcript
 from schemas.errors import FluxionsError, Unavailable
@@ -104,6 +106,9 @@ class RemoteLedger:
 
     async def list_jobs(self, account: str, limit: int, offset: int) -> tuple[int, list[Job]]:
         return await self._call("list_jobs", account, limit, offset)  # type: ignore[no-any-return]
+
+    async def changes(self, since: Mapping[str, Position | None]) -> dict[str, Changes]:
+        return await self._call("changes", since)  # type: ignore[no-any-return]
 
     async def create_key(
         self, account: str, name: str, scopes: tuple[str, ...], key: str | None = None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lakehouse.commits import TableWriter
 from lakehouse.ledger import jobs
 from lakehouse.ledger.cache import ResultCache
+from lakehouse.ledger.changes import ChangeLog, Changes, Position
 from lakehouse.ledger.clock import Clock, SystemClock
 from lakehouse.ledger.ids import Allocator
 from lakehouse.ledger.keys import KeyRing
@@ -28,7 +29,7 @@ from lakehouse.location import Location
 from lakehouse.lock import HomeLock, take_lock
 from lakehouse.objects import Objects
 from lakehouse.reads import EventReader
-from lakehouse.rows import Row, event_row, job_from_row
+from lakehouse.rows import Row, event_row, job_from_row, transcription_row
 from schemas.domain import ApiKey, Claim, Job, JobStatus, NewJob, Outcome, Transcript
 from schemas.errors import NotFound, Unavailable
 from schemas.settings import Settings
@@ -72,6 +73,11 @@ class Ledger:
         self._projector = Projector(self._finished, writers["segments"], Objects.of(settings), self._forget)
         self._changes: set[asyncio.Task[Any]] = set()
         self._events.on_landed = self._learn_landed
+        self._logs = ChangeLog.several([name for name in writers if name != "job_events"])
+        for name, log in self._logs.items():
+            # Jobs are told as they change, long before they reach their table.
+            if name != "transcriptions":
+                writers[name].on_committed = log.add
         self._closed = False
         self._expiry: asyncio.Task[None]
 
@@ -129,6 +135,10 @@ class Ledger:
     async def list_jobs(self, account: str, limit: int, offset: int) -> tuple[int, list[Job]]:
         """(exact total, page) of an account's jobs, newest first."""
         return await self._view.page(account, limit, offset)
+
+    async def changes(self, since: Mapping[str, Position | None]) -> dict[str, Changes]:
+        """By table, what a reader at the given position lacks; None asks for what to open the table with. See `changes`."""
+        return {name: self._logs[name].since(position) or self._whole(name) for name, position in since.items()}
 
     # Jobs, as workers see them
 
@@ -286,7 +296,8 @@ class Ledger:
             self._after(row["seq"], job, None)
 
     def _after(self, seq: int, job: Job, transcript: Transcript | None) -> None:
-        """What memory learns from a committed event."""
+        """What memory, and through it every reader, learns from a committed event."""
+        self._logs["transcriptions"].add([transcription_row(job)])
         if job.status is JobStatus.SUBMITTED:
             self._leases.drop(job.id)
             self._queue.put(job.id)
@@ -312,6 +323,11 @@ class Ledger:
                 log.exception("taking back leases failed")
 
     # Reading and starting
+
+    def _whole(self, table: str) -> Changes:
+        # Position, version and memory are taken in one step: a row is in the table, in memory, or told later.
+        rows = [transcription_row(entry.job) for entry in self._live] if table == "transcriptions" else []
+        return Changes(self._logs[table].position, rows, self._writers[table].version)
 
     async def _answer_to(self, new: NewJob) -> Job | None:
         candidate = self._cache.find(new)
