@@ -29,6 +29,7 @@ class Server:
         self.ready = True
         self.stuck = False
         self.refuse_submits = False
+        self.nonsense = False
         self.started = threading.Event()
         app = Starlette(
             routes=[
@@ -96,6 +97,8 @@ class Server:
     async def transcription(self, request: Request) -> Response:
         if refusal := self.refused(request):
             return refusal
+        if self.nonsense:
+            return JSONResponse(["not", "a", "job"])
         number = request.path_params["id"]
         upload = self.uploads[number - 1]
         self.polls[number] = self.polls.get(number, 0) + 1
@@ -109,7 +112,15 @@ class Server:
         segment: dict[str, Any] = {"speaker": "0", "text": text, "start": 0.5, "end": 1.5, "segment_idx": 0}
         if request.query_params["word_level_timestamps"] == "true":
             segment["words"] = [{"word": text, "start": 0.5, "end": 1.25, "confidence": 0.9}]
-        return JSONResponse({**body, "status": "completed", "text": f"SPEAKER_0: {text}", "segments": [segment]})
+        return JSONResponse(
+            {
+                **body,
+                "status": "completed",
+                "text": f"SPEAKER_0: {text}",
+                "segments": [segment],
+                "events": [{"tag": "pause"}],
+            }
+        )
 
     async def status(self, request: Request) -> Response:
         engine = {"slot": "asr", "engine": "pocketsphinx", "capabilities": {"languages": ["en"]}}

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from schemas.api.transcription import TranscriptionBody
+from schemas.api.transcription import SegmentBody
 from schemas.domain import JobStatus
 from schemas.errors import FluxionsError
 from serve.cli.client import Client, Interrupted, Target, Upload
@@ -37,13 +38,23 @@ class Wishes:
     words: bool = False
 
 
+class Answer(BaseModel):
+    """The part of a transcription that this program understands; what else a server tells is passed on as it is."""
+
+    id: int
+    status: JobStatus
+    text: str | None = None
+    segments: list[SegmentBody] = []
+    error_message: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A finished job: the server's very JSON, and the same as a model."""
+    """A finished job: the server's very JSON, and what is understood of it."""
 
     source: Source
     raw: dict[str, Any]
-    body: TranscriptionBody
+    body: Answer
 
 
 class Board:
@@ -151,6 +162,8 @@ class Batch:
                 future.set_result(self._transcribe(source, task))
             except OSError as error:
                 future.set_exception(FluxionsError(f"cannot read {source.label}: {error.strerror}", code="unreadable_file"))
+            except ValidationError:
+                future.set_exception(FluxionsError("the server's answer is no transcription", code="unexpected_answer"))
             except Exception as error:
                 future.set_exception(error)
             finally:
@@ -167,12 +180,12 @@ class Batch:
         job = self._client.submit(
             opened, filename=source.filename, non_speech=_flag(self._wishes.non_speech), cache=_flag(self._wishes.cache)
         )
-        job_id: int = job["id"]
+        job_id = Answer.model_validate(job).id
         self.unfinished.add(job_id)
         pause_secs = _POLL_FIRST_SECS
         while True:
             raw = self._client.get(f"/transcriptions/{job_id}", word_level_timestamps=_flag(self._wishes.words))
-            body = TranscriptionBody.model_validate(raw)
+            body = Answer.model_validate(raw)
             if body.status.is_final:
                 break
             self.board.status(task, body.status.value)

@@ -6,6 +6,7 @@ import asyncio
 import io
 import itertools
 import multiprocessing as mp
+import os
 import tempfile
 import time
 import wave
@@ -29,6 +30,7 @@ Pcm = NDArray[np.int16]
 _SHORT_SECS = 10.0
 _POLL_SECS = 0.02
 _CACHE_HITS = 20
+_BUSY_LOAD = 0.7
 # Digital silence between rendered words misleads pocketsphinx; -54 dBFS of noise is what a quiet room has.
 _NOISE_SIGMA = 2e-3 * 32_768
 _SENTENCES = (
@@ -45,6 +47,8 @@ def measure(
     target: Target, settings: Settings, *, recording: Path | None, long_secs: float, rounds: int, processes: int
 ) -> list[Measure]:
     """Raises FluxionsError when the server refuses or a transcription fails."""
+    if (load := os.getloadavg()[0]) > _BUSY_LOAD:
+        note(f"this machine is busy (load {load:.1f}); what shares it with the server shows in every number")
     short = speech(_SHORT_SECS, seed=1)
     pcm = _decoded(recording, settings) if recording else speech(long_secs, seed=2)
     utterances = utterances_of(pcm, settings)

@@ -134,7 +134,7 @@ def render(done: Done, output: Format) -> str:
     """A result as the content of a file."""
     from serve.cli import subtitles
 
-    segments = done.body.segments or []
+    segments = done.body.segments
     match output:
         case Format.SRT:
             return subtitles.srt(segments)

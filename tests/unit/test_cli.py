@@ -103,6 +103,15 @@ def test_a_download_that_is_refused_is_that_recordings_failure(here: Server, cap
     assert here.uploads == []
 
 
+def test_an_answer_that_is_no_transcription_is_an_error_and_no_traceback(
+    here: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here.nonsense = True
+    (tmp_path / "a.wav").write_bytes(b"x")
+    assert main(["transcribe", str(tmp_path / "a.wav")]) == 1
+    assert "answer is no transcription" in capsys.readouterr().err
+
+
 def test_a_short_outage_is_waited_out(here: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     here.unavailable = 2
     (tmp_path / "a.wav").write_bytes(b"x")
