@@ -1,18 +1,19 @@
 """What an engine of each kind must be able to do, and what it says of itself. Implementations stand in `serve`.
 
-Audio crosses these lines as ``(num_samples,) float32`` in [-1, 1] at 16 kHz mono unless a docstring says otherwise.
+Audio crosses these lines as ``(num_samples,) float32`` in [-1, 1] at 16 kHz mono unless a docstring says otherwise; what
+is spoken is 24 kHz mono.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.domain import Recognition, Seconds, SoundEvent, Span, Turn, Word
+from schemas.domain import SPEECH_RATE_HZ, Recognition, Seconds, SoundEvent, Span, Turn, Word
 
 Samples = NDArray[np.float32]
 
@@ -99,4 +100,127 @@ class EventDetector(Protocol):
 
     def detect(self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds) -> list[SoundEvent]:
         """Events sorted by start, in seconds from the start of the recording."""
+        ...
+
+
+Cue = Literal["sigh", "laugh", "gasp", "sniff", "cough", "hesitate"]
+"""The sounds a text may ask for in square brackets."""
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesizerCapabilities:
+    languages: tuple[str, ...]
+    cues: tuple[Cue, ...]
+    temperature: bool
+    """Whether sampling temperature changes anything; where not, every value gives the same rendering."""
+    matches_voices: bool
+    """Whether a voice can be derived from a reference clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceProfile:
+    """All an engine needs to speak in one voice; small, and the same after `to_json` and `from_json`."""
+
+    voice_id: str
+    base: str
+    """The engine's own name of the voice this one is made from."""
+    rate_wpm: int = 175
+    pitch: int = 50
+    pitch_range: int = 50
+    """Pitch and its range on the engine's scale of 0 to 99; 50 is what ``base`` has."""
+    f0_hz: float = 110.0
+    """Median pitch of the finished voice: the register of its laughter and hesitations."""
+    formant_scale: float = 1.0
+    """Resonances relative to ``base``: 1.1 is a vocal tract a tenth shorter."""
+    equalizer_db: tuple[float, ...] = ()
+    """Gains at the bands of the engine's equaliser, dB; empty for none."""
+    preview_text: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> VoiceProfile:
+        return cls(**{**fields, "equalizer_db": tuple(fields.get("equalizer_db", ()))})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a passage: words as they are said, or a cue (then ``text`` is empty)."""
+
+    text: str = ""
+    cue: Cue | None = None
+    emphasis: bool = False
+    elongated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What is rendered, and checked, in one go: a sentence, or a clause of a long one.
+
+    ``end`` is where it ends in the text as it was sent, in characters; ``pause_secs`` is the silence after it.
+    """
+
+    parts: tuple[Part, ...]
+    end: int
+    pause_secs: Seconds
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words to be heard, in order, lower-case, without punctuation."""
+        spoken = " ".join(part.text for part in self.parts)
+        cleaned = "".join(c if c.isalnum() or c in "'-" else " " for c in spoken.lower().replace("’", "'"))
+        return tuple(word for token in cleaned.replace("-", " ").split() if (word := token.strip("'")))
+
+
+@dataclass(frozen=True, slots=True)
+class RenderRequest:
+    """One text to be spoken, from character ``start`` on. ``max_secs`` is a ceiling on the whole of it.
+
+    A render ends after the passage with which it has made ``window_secs`` of sound, so that nobody makes hours of it
+    ahead of a slow listener; the last chunk says where to go on.
+    """
+
+    voice: VoiceProfile
+    text: str
+    temperature: float = 0.9
+    max_secs: Seconds | None = None
+    verify: bool = True
+    start: int = 0
+    window_secs: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedChunk:
+    """Sound as it is made. A passage is one chunk when it is verified before it leaves, else several.
+
+    ``pcm`` is s16le at 24 kHz mono. The chunk with ``ends_passage`` carries what was said in it: ``words``, the
+    verdict, and ``next_start``, where the text goes on, or None after its last chunk.
+    """
+
+    pcm: bytes
+    ends_passage: bool = False
+    words: tuple[str, ...] = ()
+    next_start: int | None = None
+    retries: int = 0
+    word_error_rate: float | None = None
+    """Of the rendering that is heard; None where nothing was verified."""
+    passed: bool | None = None
+
+    @property
+    def duration_secs(self) -> Seconds:
+        return len(self.pcm) / 2 / SPEECH_RATE_HZ
+
+
+class Synthesizer(Protocol):
+    """Words to speech."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def render(self, passage: Passage, voice: VoiceProfile, temperature: float) -> Iterator[Samples]:
+        """The passage with the pause after it, in pieces of ``(num_samples,) float32`` at 24 kHz as they are made.
+
+        Closing the iterator stops the rendering. Safe to call from several threads. Raises EngineFailure.
+        """
         ...

@@ -10,12 +10,13 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from schemas.engines import Diarizer, EngineInfo, EventDetector, Recognizer
+from schemas.engines import Diarizer, EngineInfo, EventDetector, Recognizer, Synthesizer
 from schemas.errors import Unavailable
 from schemas.settings import Settings
 
-Slot = Literal["recognizer", "diarizer", "event_detector"]
-SLOTS: Final[tuple[Slot, ...]] = ("recognizer", "diarizer", "event_detector")
+Slot = Literal["recognizer", "diarizer", "event_detector", "synthesizer"]
+SLOTS: Final[tuple[Slot, ...]] = ("recognizer", "diarizer", "event_detector", "synthesizer")
+_LISTENING: Final[tuple[Slot, ...]] = ("recognizer", "diarizer", "event_detector")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ PROFILES: Final[dict[str, dict[Slot, Engine]]] = {
         "recognizer": Engine("serve.asr.pocketsphinx:PocketsphinxRecognizer", "serve.asr.pocketsphinx:describe"),
         "diarizer": Engine("serve.diarization.clustering:EmbeddingDiarizer", "serve.diarization.weights:describe"),
         "event_detector": Engine("serve.events.rules:RuleEventDetector", "serve.events.rules:describe"),
+        "synthesizer": Engine("serve.tts.embedded:EmbeddedSynthesizer", "serve.tts.voices:describe"),
     },
 }
 
@@ -53,6 +55,12 @@ def build_event_detector(settings: Settings) -> EventDetector:
     return detector
 
 
+def build_synthesizer(settings: Settings) -> Synthesizer:
+    """The profile's synthesiser, loaded. Raises Unavailable or EngineFailure."""
+    synthesizer: Synthesizer = _resolve(_engine(settings, "synthesizer").factory)()
+    return synthesizer
+
+
 def describe(settings: Settings) -> tuple[EngineInfo, ...]:
     """What serves each slot, in the order of `SLOTS`, without loading a model: 0.2 s once a process. Raises Unavailable."""
     return tuple(_resolve(_engine(settings, slot).describe)() for slot in SLOTS)
@@ -61,9 +69,10 @@ def describe(settings: Settings) -> tuple[EngineInfo, ...]:
 def engine_revision(settings: Settings) -> str:
     """One string that changes whenever the same recording could come out differently; part of every cache key.
 
-    It names each slot's revision and the longest utterance, which decides where a recording is cut. Raises Unavailable.
+    It names each listening slot's revision and the longest utterance, which decides where a recording is cut.
+    Raises Unavailable.
     """
-    revisions = [info.revision for info in describe(settings)]
+    revisions = [_resolve(_engine(settings, slot).describe)().revision for slot in _LISTENING]
     return "+".join([*revisions, f"utt{settings.engines.utterance_max_secs:g}"])
 
 

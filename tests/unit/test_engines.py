@@ -44,9 +44,10 @@ def test_every_slot_says_what_serves_it() -> None:
     assert all(info.revision and info.capabilities for info in infos)
 
 
-def test_the_revision_holds_every_slot_and_the_cut() -> None:
+def test_the_revision_holds_every_listening_slot_and_the_cut() -> None:
     revision = engine_revision(settings())
-    assert all(info.revision in revision for info in describe(settings()))
+    listening = [info for info in describe(settings()) if info.slot != "synthesizer"]
+    assert all(info.revision in revision for info in listening)
     assert engine_revision(settings(utterance_max_secs=10)) != revision
 
 

@@ -1,0 +1,131 @@
+"""The synthesiser as a Ray Serve deployment: text in, sound out as it is made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from ray import serve
+
+from audio.pcm import to_int16
+from schemas.domain import SPEECH_RATE_HZ
+from schemas.engines import EngineInfo, Part, Passage, RenderedChunk, RenderRequest, Samples, Synthesizer
+from schemas.errors import InvalidParameter
+from schemas.settings import Settings
+from serve.engines import build_synthesizer
+from serve.tts.chunks import ceiling_secs, passages
+from serve.tts.joins import fade_out
+from serve.tts.text.marks import check_marks
+from serve.tts.voices import DEFAULT_VOICE
+
+_THREADS: Final = 32
+_FIRST_PIECE_SECS: Final = 0.1
+_LONGEST_PIECE_SECS: Final = 1.0
+
+
+# Renders take turns clause by clause; more at once than this would only wait for each other.
+@serve.deployment(max_ongoing_requests=_THREADS)
+class SynthesizerDeployment:
+    """A replica is ready once it has spoken. Concurrent renders share the engine, never their sound."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._synthesizer = build_synthesizer(settings)
+        self._threads = ThreadPoolExecutor(_THREADS, "synthesizer")
+        for _ in self._synthesizer.render(Passage((Part("Ready."),), 6, 0.0), DEFAULT_VOICE, 0.9):
+            pass
+
+    async def render(self, request: RenderRequest) -> AsyncIterator[RenderedChunk]:
+        """Chunks as they are made, until the request's window is full; called with ``handle.options(stream=True)``.
+
+        A caller who goes away ends the render with the piece in hand, some milliseconds of work. Raises
+        InvalidParameter for an unknown cue or a text that holds nothing to say, EngineFailure.
+        """
+        chunks = rendered(self._synthesizer, request)
+        loop = asyncio.get_running_loop()
+        step: asyncio.Future[RenderedChunk | None] | None = None
+        try:
+            while True:
+                step = loop.run_in_executor(self._threads, next, chunks, None)
+                chunk = await asyncio.shield(step)
+                if chunk is None:
+                    return
+                yield chunk
+        finally:
+            if step is not None and not step.done():
+                await asyncio.wait([step])  # a generator cannot be closed while it runs
+            await loop.run_in_executor(self._threads, chunks.close)
+
+    async def info(self) -> EngineInfo:
+        return self._synthesizer.info
+
+
+async def stream(handle: Any, request: RenderRequest) -> AsyncIterator[RenderedChunk]:
+    """All of a text through a deployment's handle, window by window: what is ahead of a slow listener stays small.
+
+    ``handle`` is a DeploymentHandle with ``stream=True``. Raises as `SynthesizerDeployment.render`, as Ray delivers it.
+    """
+    left_secs = ceiling_secs(request.text) if request.max_secs is None else request.max_secs
+    start: int | None = request.start
+    while start is not None and left_secs > 0:
+        window = replace(request, start=start, max_secs=left_secs)
+        start = None
+        chunks = handle.render.remote(window)
+        try:
+            async for chunk in chunks:
+                left_secs -= chunk.duration_secs
+                start = chunk.next_start
+                yield chunk
+        finally:
+            chunks.cancel()
+
+
+def rendered(synthesizer: Synthesizer, request: RenderRequest) -> Generator[RenderedChunk, None, None]:
+    """One window of a request, without Ray. Raises as `SynthesizerDeployment.render`."""
+    check_marks(request.text)
+    left = round((ceiling_secs(request.text) if request.max_secs is None else request.max_secs) * SPEECH_RATE_HZ)
+    window = round(request.window_secs * SPEECH_RATE_HZ)
+    made = 0
+    for passage in passages(request.text, request.start):
+        pieces = synthesizer.render(passage, request.voice, request.temperature)
+        for samples, is_last in _grown(_limited(pieces, left - made), first=made == 0, whole=request.verify):
+            made += samples.size
+            pcm = to_int16(samples).tobytes()
+            if not is_last:
+                yield RenderedChunk(pcm)
+                continue
+            goes_on = passage.end < len(request.text.rstrip()) and made < left
+            yield RenderedChunk(pcm, True, passage.words, passage.end if goes_on else None)
+        if made >= min(left, window):
+            return
+    if not made and request.start == 0:
+        raise InvalidParameter("input holds nothing that can be spoken", code="nothing_to_say", param="input")
+
+
+def _limited(pieces: Iterator[Samples], num_samples: int) -> Iterator[Samples]:
+    """``pieces`` up to ``num_samples`` in all, faded out where they are cut."""
+    for piece in pieces:
+        if piece.size >= num_samples:
+            yield fade_out(piece[:num_samples])
+            return
+        num_samples -= piece.size
+        yield piece
+
+
+def _grown(pieces: Iterator[Samples], *, first: bool, whole: bool) -> Iterator[tuple[Samples, bool]]:
+    """``pieces`` gathered to growing lengths, and whether each is the last: the first is sent at once, later ones cost
+    fewer messages. All in one where ``whole``."""
+    wanted = _FIRST_PIECE_SECS if first else _LONGEST_PIECE_SECS
+    held: list[Samples] = []
+    size = 0
+    for piece in pieces:
+        if not whole and size >= wanted * SPEECH_RATE_HZ / 2:
+            yield np.concatenate(held), False
+            held, size = [], 0
+            wanted = min(_LONGEST_PIECE_SECS, 2 * wanted)
+        held.append(piece)
+        size += piece.size
+    yield np.concatenate(held) if held else np.zeros(0, np.float32), True

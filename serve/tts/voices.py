@@ -1,0 +1,80 @@
+"""The built-in voices of the embedded synthesiser, and what it says of itself."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Final
+
+from schemas.engines import EngineInfo, SynthesizerCapabilities, VoiceProfile
+from schemas.errors import NotFound
+
+BUILT_IN: Final[tuple[VoiceProfile, ...]] = (
+    VoiceProfile(
+        voice_id="maeve.h736bab09a",
+        base="en-us+f2",
+        rate_wpm=165,
+        preview_text="I just, I want you to know how proud I am of you, and of everything you have done this year.",
+    ),
+    VoiceProfile(
+        voice_id="abraham.h736bab09a",
+        base="en-us+m7",
+        rate_wpm=150,
+        preview_text="I've finished analysing the document you uploaded, and three of its figures need your attention.",
+    ),
+    VoiceProfile(
+        voice_id="harry.h736bab09a",
+        base="en-gb-x-rp+m3",
+        rate_wpm=175,
+        preview_text="Hello, this is Harry. I'm calling you about the table you booked for Friday evening.",
+    ),
+    VoiceProfile(
+        voice_id="isla.h52c1d7e40",
+        base="en-gb-scotland+f4",
+        rate_wpm=170,
+        preview_text="Mind the step there, it's been raining since the morning and the stones are slippery.",
+    ),
+    VoiceProfile(
+        voice_id="marcus.h9ae3046bd",
+        base="en-us-nyc+m1",
+        rate_wpm=190,
+        preview_text="So I said to him, you want it by Tuesday, you order it by Monday. It's not that hard!",
+    ),
+)
+
+DEFAULT_VOICE: Final = BUILT_IN[0]
+_BY_NAME: Final = {voice.voice_id: voice for voice in BUILT_IN} | {v.voice_id.partition(".")[0]: v for v in BUILT_IN}
+
+
+def find_voice(voice_id: str) -> VoiceProfile:
+    """The built-in voice of that id, or of the part before its dot (``maeve``, ``maeve.en-us``). Raises NotFound."""
+    voice = _BY_NAME.get(voice_id) or _BY_NAME.get(voice_id.partition(".")[0])
+    if voice is None:
+        raise NotFound(
+            f"there is no voice {voice_id[:80]!r}; GET /vui/voices lists them", code="unknown_voice", param="voice"
+        )
+    return voice
+
+
+def describe() -> EngineInfo:
+    """The embedded synthesiser, without loading it."""
+    loader = version("espeakng-loader")
+    return EngineInfo(
+        slot="synthesizer",
+        engine="espeak-ng",
+        model="formant synthesis with cues and voice matching by signal processing",
+        revision=f"espeak-{loader}-1",
+        capabilities=capabilities_json(),
+    )
+
+
+def capabilities_json() -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(
+        SynthesizerCapabilities(
+            languages=("en",),
+            cues=("sigh", "laugh", "gasp", "sniff", "cough", "hesitate"),
+            temperature=False,
+            matches_voices=True,
+        )
+    )
