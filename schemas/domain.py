@@ -215,3 +215,83 @@ class ApiKey:
     scopes: tuple[str, ...]
     created_at: dt.datetime
     revoked_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TtsRender:
+    """One authenticated speech render, as the ledger takes it; the ledger gives it its id.
+
+    ``import_key`` is its identity within the account: recording it again changes nothing. ``created_at`` is set for
+    renders from elsewhere only; else it is allocated with the id.
+    """
+
+    account: str
+    voice: str
+    text: str
+    chars: int
+    audio_secs: Seconds
+    cost_usd: float
+    audio_key: str | None
+    engine_revision: str
+    temperature: float
+    verified: bool = False
+    chunks: int = 1
+    retries: int = 0
+    word_error_rate: float | None = None
+    import_key: str | None = None
+    created_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One voice conversation that ended; ``session_id`` is its identity within the account."""
+
+    account: str
+    session_id: str
+    started_at: dt.datetime
+    ended_at: dt.datetime | None = None
+    duration_secs: Seconds | None = None
+    voice: str | None = None
+    cost_usd: float | None = None
+    created_at: dt.datetime | None = None
+    turn_count: int | None = None
+    """Turns it had; None counts those recorded with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationTurn:
+    """One turn of a conversation; ``role`` is user, assistant or system."""
+
+    role: str
+    text: str
+    created_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One tool invocation within a conversation; ``args`` is what JSON can say."""
+
+    tool: str
+    args: dict[str, Any]
+    result: str | None
+    created_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One cloned voice. ``frames`` counts 12.5 a second of the reference clip, which is 24 kHz mono WAV."""
+
+    id: str
+    account: str
+    name: str
+    text: str
+    frames: int
+    seconds: Seconds
+    reference_key: str
+    parameters: dict[str, Any]
+    engine_revision: str
+    consent_statement: str | None = None
+    consent_key: str | None = None
+    created_at: dt.datetime | None = None
+    """Set by the ledger."""
+    deleted_at: dt.datetime | None = None

@@ -156,7 +156,7 @@ TTS_RENDERS = Table(
             _column("chunks", pa.int32(), "Chunks the text was split into."),
             _column("retries", pa.int32(), "Chunks rendered again because they misread the text."),
             _column("word_error_rate", pa.float64(), "Worst accepted chunk's word error rate.", null=True),
-            _column("import_key", pa.string(), "Identity of an imported row, for importing twice.", null=True),
+            _column("import_key", pa.string(), "Identity within the account; recording it twice changes nothing.", null=True),
         ]
     ),
 )

@@ -8,12 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lakehouse.ledger.changes import Changes, Position
 from lakehouse.ledger.ledger import Ledger, LedgerStats
-from schemas.domain import ApiKey, Claim, Job, NewJob, Outcome, Transcript
+from lakehouse.ledger.records import EndedConversation, Recorded
+from schemas.domain import (
+    ApiKey,
+    Claim,
+    Conversation,
+    ConversationTurn,
+    Job,
+    NewJob,
+    Outcome,
+    ToolCall,
+    Transcript,
+    TtsRender,
+    Voice,
+)
 from schemas.errors import FluxionsError, Unavailable
 from schemas.settings import Settings
 
@@ -123,6 +138,34 @@ class RemoteLedger:
 
     async def find_key(self, key_hash: str) -> ApiKey | None:
         return await self._call("find_key", key_hash)  # type: ignore[no-any-return]
+
+    async def record_tts(self, render: TtsRender) -> int:
+        # With an identity it may be sent again when the answer was lost.
+        keyed = render if render.import_key is not None else replace(render, import_key=uuid.uuid4().hex)
+        return await self._call("record_tts", keyed)  # type: ignore[no-any-return]
+
+    async def record_conversation(
+        self, conversation: Conversation, turns: Sequence[ConversationTurn], tool_calls: Sequence[ToolCall] = ()
+    ) -> int:
+        return await self._call("record_conversation", conversation, turns, tool_calls)  # type: ignore[no-any-return]
+
+    async def import_renders(self, account: str, renders: Sequence[TtsRender]) -> list[Recorded]:
+        return await self._call("import_renders", account, renders)  # type: ignore[no-any-return]
+
+    async def import_conversations(self, account: str, ended: Sequence[EndedConversation]) -> list[Recorded]:
+        return await self._call("import_conversations", account, ended)  # type: ignore[no-any-return]
+
+    async def put_voice(self, voice: Voice) -> Voice:
+        return await self._call("put_voice", voice)  # type: ignore[no-any-return]
+
+    async def get_voice(self, voice_id: str) -> Voice | None:
+        return await self._call("get_voice", voice_id)  # type: ignore[no-any-return]
+
+    async def list_voices(self, account: str) -> list[Voice]:
+        return await self._call("list_voices", account)  # type: ignore[no-any-return]
+
+    async def delete_voice(self, account: str, voice_id: str) -> Voice:
+        return await self._call("delete_voice", account, voice_id, retry=False)  # type: ignore[no-any-return]
 
     async def stats(self) -> LedgerStats:
         return await self._call("stats")  # type: ignore[no-any-return]

@@ -19,9 +19,9 @@ class Allocator:
         self.next_id = 1
 
     def restore(self, bounds: Mapping[str, Any]) -> None:
-        """Go on after the highest ``id``, ``seq`` and ``created_at`` committed; None where there are none."""
-        if bounds["seq"] is not None:
-            self._seq = bounds["seq"]
+        """Go on after the highest ``id``, ``created_at`` and, where there is one, ``seq``; None in an empty table."""
+        if bounds["id"] is not None:
+            self._seq = bounds.get("seq", self._seq)
             self.next_id = bounds["id"] + 1
             self._created_at = bounds["created_at"].astimezone(dt.UTC)
 

@@ -19,12 +19,15 @@ from lakehouse.ledger.cache import ResultCache
 from lakehouse.ledger.changes import ChangeLog, Changes, Position
 from lakehouse.ledger.clock import Clock, SystemClock
 from lakehouse.ledger.ids import Allocator
+from lakehouse.ledger.keeping import RecordKeeping
 from lakehouse.ledger.keys import KeyRing
 from lakehouse.ledger.leases import Leases, new_lease
 from lakehouse.ledger.live import LiveJob, LiveJobs
 from lakehouse.ledger.projection import PROJECT_APP_ID, Finished, Projector
 from lakehouse.ledger.queue import JobQueue
+from lakehouse.ledger.records import Records
 from lakehouse.ledger.view import JobView
+from lakehouse.ledger.voices import VoiceBook
 from lakehouse.location import Location
 from lakehouse.lock import HomeLock, take_lock
 from lakehouse.objects import Objects
@@ -53,7 +56,7 @@ class LedgerStats:
     tables: dict[str, int]
 
 
-class Ledger:
+class Ledger(RecordKeeping):
     """Made by ``Ledger.open``; see the module for its promises. Methods raise Unavailable when a commit fails."""
 
     def __init__(self, settings: Settings, clock: Clock, lock: HomeLock, writers: dict[str, TableWriter]) -> None:
@@ -70,6 +73,8 @@ class Ledger:
         self._leases = Leases(clock, settings.jobs.lease_secs)
         self._cache = ResultCache()
         self._keys = KeyRing(writers["api_keys"], clock)
+        self._records = Records(writers, clock)
+        self._voices = VoiceBook(writers["voices"], clock)
         self._projector = Projector(self._finished, writers["segments"], Objects.of(settings), self._forget)
         self._changes: set[asyncio.Task[Any]] = set()
         self._events.on_landed = self._learn_landed
@@ -344,6 +349,8 @@ class Ledger:
         self._ids.restore(await asyncio.to_thread(reader.bounds))
         self._cache.load(await asyncio.to_thread(self._view.reader.cacheable, self._finished.version))
         await self._keys.load()
+        await self._records.load()
+        await self._voices.load()
         for seq, job in await asyncio.to_thread(reader.unfinished, version):
             self._live.add(job)
             self._after(seq, job, None)

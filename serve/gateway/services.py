@@ -9,11 +9,14 @@ from typing import Protocol
 from fastapi import Request
 
 from lakehouse.ledger.ledger import LedgerStats
+from lakehouse.ledger.records import EndedConversation, Recorded
 from lakehouse.objects import Objects
 from lakehouse.signing import Signer
 from schemas.domain import (
     ApiKey,
     Claim,
+    Conversation,
+    ConversationTurn,
     Job,
     NewJob,
     Outcome,
@@ -21,8 +24,11 @@ from schemas.domain import (
     Seconds,
     SoundEvent,
     Span,
+    ToolCall,
     Transcript,
+    TtsRender,
     Turn,
+    Voice,
     Word,
 )
 from schemas.engines import EngineInfo, VoiceWindows
@@ -48,6 +54,16 @@ class LedgerClient(Protocol):
     async def list_keys(self) -> list[ApiKey]: ...
     async def revoke_key(self, key_id: str) -> ApiKey: ...
     async def find_key(self, key_hash: str) -> ApiKey | None: ...
+    async def record_tts(self, render: TtsRender) -> int: ...
+    async def record_conversation(
+        self, conversation: Conversation, turns: Sequence[ConversationTurn], tool_calls: Sequence[ToolCall] = ()
+    ) -> int: ...
+    async def import_renders(self, account: str, renders: Sequence[TtsRender]) -> list[Recorded]: ...
+    async def import_conversations(self, account: str, ended: Sequence[EndedConversation]) -> list[Recorded]: ...
+    async def put_voice(self, voice: Voice) -> Voice: ...
+    async def get_voice(self, voice_id: str) -> Voice | None: ...
+    async def list_voices(self, account: str) -> list[Voice]: ...
+    async def delete_voice(self, account: str, voice_id: str) -> Voice: ...
     async def stats(self) -> LedgerStats: ...
 
 
