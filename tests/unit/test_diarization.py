@@ -36,6 +36,13 @@ def test_a_change_of_voice_without_a_pause_is_found(diarizer: EmbeddingDiarizer)
         assert turn.start_secs == pytest.approx(span.start_secs, abs=0.6)
 
 
+def test_a_voice_that_speaks_once_among_many_turns_of_another_is_heard(diarizer: EmbeddingDiarizer) -> None:
+    parts = [say(text, *(HIGH_VOICE if i == 4 else LOW_VOICE)) for i, text in enumerate(SENTENCES * 2)]
+    samples, spans = sequence(parts)
+    turns = diarizer.resolve([diarizer.observe(samples, spans)], spans)
+    assert [t.speaker for t in turns] == [int(i == 4) for i in range(len(parts))]
+
+
 @pytest.mark.parametrize("voice", [LOW_VOICE, HIGH_VOICE])
 def test_one_voice_is_one_speaker(diarizer: EmbeddingDiarizer, voice: tuple[str, object]) -> None:
     samples, spans = sequence([say(text, *voice) for text in SENTENCES])  # type: ignore[arg-type]
@@ -79,9 +86,10 @@ def test_no_speech_gives_no_turns(diarizer: EmbeddingDiarizer) -> None:
 
 
 def test_silence_taken_for_speech_does_no_harm(diarizer: EmbeddingDiarizer) -> None:
-    windows = diarizer.observe(silence(3), [Span(0.0, 3.0)])
+    speech = [Span(0.0, 20.0)]
+    windows = diarizer.observe(silence(20), speech)
     assert np.isfinite(windows.embeddings).all()
-    assert {t.speaker for t in diarizer.resolve([windows], [Span(0.0, 3.0)])} == {0}
+    assert {t.speaker for t in diarizer.resolve([windows], speech)} == {0}
 
 
 def test_the_mel_filterbank_is_slaneys() -> None:
