@@ -97,7 +97,7 @@ def _part_unlike(embeddings: Embeddings, labels: Labels) -> Labels:
 def _second_voice(embeddings: Embeddings, least: int) -> NDArray[np.bool_] | None:
     """``(n,) bool``: the windows of a second voice, or None where one voice is heard.
 
-    The two are sides of the highest join in the average-linkage tree that has ``least`` windows on both sides; joins above it
+    The two are sides of the highest join in the average-linkage tree with ``least`` windows on both sides; joins above it
     hold stray windows only. Unlike two-means, this finds a voice with a twentieth of the windows.
     """
     if len(embeddings) < 2 * least:
