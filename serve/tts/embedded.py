@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
@@ -12,6 +13,7 @@ from audio.pcm import to_float
 from audio.resample import Resampler
 from schemas.domain import SPEECH_RATE_HZ, Seconds
 from schemas.engines import EngineInfo, Part, Passage, Samples, VoiceProfile
+from serve.tts.cues import render_cue
 from serve.tts.espeak import ESPEAK_RATE_HZ, Espeak, Prosody
 from serve.tts.joins import Trimmer, silence
 from serve.tts.voices import describe
@@ -28,6 +30,8 @@ _PAUSE_IN_PASSAGE_SECS: Final = {
     "?": 0.28,
 }
 _CLAUSE_MARKS: Final = tuple(_PAUSE_IN_PASSAGE_SECS)
+_PAUSE_BEFORE_CUE_SECS, _PAUSE_AFTER_CUE_SECS = 0.08, 0.12
+_LETTER_A: Final = re.compile(r"(?<=\b[B-Z] )A\b|\bA(?= [A-Z]\b)")
 _LEVEL: Final = np.float32(0.8)
 
 # espeak-ng reads commands inside the text: control-A, a number, a letter (S rate, P pitch, A amplitude).
@@ -49,11 +53,14 @@ class EmbeddedSynthesizer:
 
     def render(self, passage: Passage, voice: VoiceProfile, temperature: float) -> Iterator[Samples]:
         """See `Synthesizer.render`. espeak-ng samples nothing, so ``temperature`` changes nothing."""
-        for is_cue, parts in groupby(passage.parts, key=lambda part: part.cue is not None):
-            if is_cue:
-                continue
-            for clause in clauses(tuple(parts)):
-                yield from self._say(clause, voice)
+        for index, (cue, parts) in enumerate(groupby(passage.parts, key=lambda part: part.cue)):
+            if cue is None:
+                for clause in clauses(tuple(parts)):
+                    yield from self._say(clause, voice)
+            else:
+                yield silence(_PAUSE_BEFORE_CUE_SECS if index else 0.0)
+                for take, _ in enumerate(parts):
+                    yield np.concatenate((render_cue(cue, voice, take), silence(_PAUSE_AFTER_CUE_SECS)))
         if passage.pause_secs:
             yield silence(passage.pause_secs)
 
@@ -92,12 +99,17 @@ def pause_within(clause: tuple[Part, ...]) -> Seconds:
     return _PAUSE_IN_PASSAGE_SECS.get(clause[-1].text.rstrip("\"'”’)")[-1:], 0.0)
 
 
+def letter_names(text: str) -> str:
+    """``A B C`` with its first letter named; espeak-ng would take it for the article."""
+    return _LETTER_A.sub("ay", text)
+
+
 def marked_up(clause: tuple[Part, ...], prosody: Prosody) -> str:
     """The clause with espeak-ng's commands where its words are emphasised or drawn out."""
     said: list[str] = []
     normal = _COMMAND.format(rate=prosody.rate_wpm, pitch=prosody.pitch, volume=prosody.volume)
     for (emphasis, elongated), words in groupby(clause, key=lambda part: (part.emphasis, part.elongated)):
-        text = " ".join(word.text for word in words)
+        text = letter_names(" ".join(word.text for word in words))
         if emphasis or elongated:
             rate = prosody.rate_wpm * (_EMPHASIS_RATE if emphasis else 1) * (_ELONGATED_RATE if elongated else 1)
             pitch = min(99, prosody.pitch + (_EMPHASIS_PITCH if emphasis else 0))

@@ -72,6 +72,11 @@ def fade_out(samples: Samples, rate_hz: int = SPEECH_RATE_HZ) -> Samples:
     return samples * _ramp(fade, samples.size)[::-1]
 
 
+def fade_in(samples: Samples, rate_hz: int = SPEECH_RATE_HZ) -> Samples:
+    """``samples`` with their first moments brought up from zero."""
+    return samples * _ramp(min(round(_FADE_SECS * rate_hz), samples.size), samples.size)
+
+
 def _ramp(fade: int, size: int) -> Samples:
     """``(size,)``: half a Hann window over the first ``fade`` samples, then ones."""
     gains = np.ones(size, np.float32)

@@ -16,6 +16,7 @@ STRESSED = words("""
     really right said same say see she should so some stop such take tell than thank that the their them then there
     these they thing think this those time to too two under up upon use very wait want was way we well went were what
     when where which while who whole why will with without won't wrong yes yet you your
+    bye ha hey hi huh nope oh ow ugh wow yay yep
 """)
 
 # Words whose doubled letter stays when a drawn-out spelling is undone.
@@ -33,3 +34,12 @@ SELDOM_LAST = words("""
     etc inc ltd co corp bros a.m p.m u.s u.k u.s.a u.n jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed
     thu thur thurs fri sat sun ave blvd rd ph.d b.a m.a oz lb lbs kg km cm mm ml hr hrs min mins
 """)
+
+# Acronyms that are said as words; other short words in capitals are spelled out.
+SAID_AS_WORDS = words("""
+    NASA NATO UNESCO UNICEF OPEC AIDS ASAP RAM ROM SIM PIN LASER RADAR SCUBA GIF NASDAQ FIFA UEFA SAT CAPTCHA COVID
+    OK SWAT YOLO LOL NAFTA ASEAN PETA CAD BASIC COBOL NIMBY OSHA FEMA WASP DOS LAN WAN VAT ZIP
+""")
+
+# Initials that could be spoken as a word and are not.
+SPELLED_OUT = words("USAF UCLA AARP IIRC IUPAC ECG EEG ICU IUD EU UFO USSR HIV")
