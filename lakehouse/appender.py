@@ -93,6 +93,23 @@ class Appender:
         self._flush(seen)
         return seen
 
+    def delete(self, predicate: str) -> None:
+        """Remove the rows that an SQL ``predicate`` is true of, durably; doing it again changes nothing.
+
+        Their bytes stay in files of older versions until those are vacuumed. Raises CommitError.
+        """
+        try:
+            self._guard()
+            handle = DeltaTable(self.uri)
+            handle.delete(predicate, writer_properties=WRITER_PROPERTIES, post_commithook_properties=_NO_HOOKS)
+        except BaseException as error:
+            raise CommitError(self.table.name, []) from error
+        finally:
+            # The kept handle has not seen this version.
+            self._stale = True
+        self.version = handle.version()
+        self._flush([])
+
     def write_checkpoint(self) -> None:
         """Write a checkpoint on a handle of its own; safe beside commits."""
         handle = DeltaTable(self.uri)

@@ -111,6 +111,14 @@ class TableWriter:
         self._wake.set()
         return pending.done
 
+    async def delete(self, predicate: str) -> None:
+        """Remove rows between two commits, durably; see `Appender.delete`. Raises Unavailable."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._appender.delete, predicate)
+        except CommitError as error:
+            name = self._appender.table.name
+            raise Unavailable(f"rows of the table {name} could not be removed", code="commit_failed") from error
+
     async def close(self) -> None:
         """Commit what is queued, then stop."""
         self._closing = True

@@ -50,10 +50,16 @@ def checked(key: str) -> str:
     return key
 
 
+def account_folder(account: str) -> str:
+    """The key segment of an account; one whose name is none (an OIDC subject) has its hash."""
+    if re.fullmatch(_SEGMENT, account) and len(account) <= 64:
+        return account
+    return "~" + hashlib.sha256(account.encode()).hexdigest()[:32]
+
+
 def audio_key(account: str, sha256: str) -> str:
-    """Where an account's recording lies. Accounts whose name is no key segment (an OIDC subject) lie under its hash."""
-    folder = account if re.fullmatch(_SEGMENT, account) and len(account) <= 64 else None
-    return checked(f"audio/{folder or '~' + hashlib.sha256(account.encode()).hexdigest()[:32]}/{sha256}")
+    """Where an account's recording lies."""
+    return checked(f"audio/{account_folder(account)}/{sha256}")
 
 
 class Objects:

@@ -100,14 +100,19 @@ class EventReader:
         return self._jobs(query, min_version, keep="last")
 
     def finished_after(self, seq: int, min_version: int) -> list[tuple[int, Job]]:
-        """(seq, job) of every job whose first final event is later than ``seq``, by seq. Events after it are void."""
+        """(seq, job) of every job deleted after ``seq``, or whose first final event is later, by seq.
+
+        Events after the first final one are void, but for a deletion.
+        """
         final = ~pl.col("status").is_in(["submitted", "processing"])
+        deleted = pl.col("status") == "deleted"
 
-        def query(events: pl.LazyFrame) -> pl.LazyFrame:
-            before = events.filter(final & (pl.col("seq") <= seq)).select("id").unique()
-            return events.filter(final & (pl.col("seq") > seq)).join(before, on="id", how="anti")
+        def finished(events: pl.LazyFrame) -> pl.LazyFrame:
+            done = events.filter((final & (pl.col("seq") <= seq)) | deleted).select("id").unique()
+            return events.filter(final & (pl.col("seq") > seq)).join(done, on="id", how="anti")
 
-        return self._jobs(query, min_version, keep="first")
+        gone = self._jobs(lambda events: events.filter(deleted & (pl.col("seq") > seq)), min_version, keep="last")
+        return sorted([*self._jobs(finished, min_version, keep="first"), *gone], key=lambda item: item[0])
 
     def _jobs(self, query: Query, min_version: int, *, keep: Literal["first", "last"]) -> list[tuple[int, Job]]:
         rows = self._reader.collect(query, min_version).sort("seq").unique("id", keep=keep, maintain_order=True)

@@ -176,6 +176,7 @@ class Job:
     num_segments: int | None = None
     num_speakers: int | None = None
     cost_usd: float | None = None
+    import_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ _JOB_COLUMNS: list[pa.Field] = [
     _column("content_type", pa.string(), "Media type the client declared."),
     _column("sha256", pa.string(), "SHA-256 of the bytes sent, hex."),
     _column("size_bytes", pa.int64(), "Size of the bytes sent."),
-    _column("audio_key", pa.string(), "Object that holds the very bytes sent."),
+    _column("audio_key", pa.string(), "Object that holds the very bytes sent; empty for one brought in without them."),
     _column("non_speech", pa.bool_(), "Whether non-speech sounds were asked for."),
     _column("use_cache", pa.bool_(), "Whether a cached result was welcome."),
     _column("cached", pa.bool_(), "Whether the result came from an earlier job."),
@@ -77,6 +77,12 @@ _JOB_COLUMNS: list[pa.Field] = [
     _column("num_segments", pa.int32(), "Segments in the result.", null=True),
     _column("num_speakers", pa.int32(), "Speakers in the result.", null=True),
     _column("cost_usd", pa.float64(), "Price, USD; 0 for a cached result.", null=True),
+    _column(
+        "import_key",
+        pa.string(),
+        "Identity of one brought in from elsewhere; importing it twice changes nothing.",
+        null=True,
+    ),
 ]
 
 JOB_EVENTS = Table(
@@ -156,7 +162,9 @@ TTS_RENDERS = Table(
             _column("chunks", pa.int32(), "Chunks the text was split into."),
             _column("retries", pa.int32(), "Chunks rendered again because they misread the text."),
             _column("word_error_rate", pa.float64(), "Worst accepted chunk's word error rate.", null=True),
-            _column("import_key", pa.string(), "Identity within the account; recording it twice changes nothing.", null=True),
+            _column(
+                "import_key", pa.string(), "Identity within the account; recording it twice changes nothing.", null=True
+            ),
         ]
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -138,6 +138,15 @@ class RemoteLedger:
 
     async def find_key(self, key_hash: str) -> ApiKey | None:
         return await self._call("find_key", key_hash)  # type: ignore[no-any-return]
+
+    async def delete_job(self, account: str, job_id: int) -> Job:
+        return await self._call("delete_job", account, job_id)  # type: ignore[no-any-return]
+
+    async def known_imports(self, account: str, keys: Collection[str]) -> set[str]:
+        return await self._call("known_imports", account, keys)  # type: ignore[no-any-return]
+
+    async def import_jobs(self, account: str, finished: Sequence[Job]) -> list[Recorded]:
+        return await self._call("import_jobs", account, finished)  # type: ignore[no-any-return]
 
     async def record_tts(self, render: TtsRender) -> int:
         # With an identity it may be sent again when the answer was lost.

@@ -1,6 +1,6 @@
 """The states of a job, as pure functions from a job to the job after a change.
 
-    submitted ──claim──▶ processing ──complete──▶ completed
+    submitted ──claim──▶ processing ──complete──▶ completed        any ──delete──▶ deleted
         ▲                    │  ├──── fail ─────▶ failed
         └─ release, lease ───┘  │
            ran out, retryable   └─ after the last attempt
@@ -126,6 +126,13 @@ def expired(job: Job, lease: str, now: dt.datetime, max_attempts: int) -> Job:
         f"The recording could not be processed: work on it was started {times} and stopped each time without a result."
     )
     return replace(job, status=JobStatus.FAILED, updated_at=now, error_message=message)
+
+
+def deleted(job: Job, now: dt.datetime) -> Job:
+    """The client wants it gone: of what it said of the recording only the keys of objects stay, until they are erased."""
+    return replace(
+        job, status=JobStatus.DELETED, updated_at=now, filename="", error_message=None, worker=None, import_key=None
+    )
 
 
 def cost_usd(duration_secs: float, usd_per_audio_hour: float) -> float:

@@ -1,13 +1,14 @@
-"""The ledger's methods for records and voices, apart from its jobs: thin words over `Records` and `VoiceBook`."""
+"""The ledger's methods for keys, records and voices, apart from its jobs: thin words over those who keep them."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from lakehouse.ledger.keys import KeyRing
 from lakehouse.ledger.records import EndedConversation, Recorded, Records
 from lakehouse.ledger.voices import VoiceBook
-from schemas.domain import Conversation, ConversationTurn, ToolCall, TtsRender, Voice
+from schemas.domain import ApiKey, Conversation, ConversationTurn, ToolCall, TtsRender, Voice
 
 T = TypeVar("T")
 
@@ -15,11 +16,29 @@ T = TypeVar("T")
 class RecordKeeping:
     """Part of `lakehouse.ledger.Ledger`. Methods raise Unavailable when a commit fails."""
 
+    _keys: KeyRing
     _records: Records
     _voices: VoiceBook
 
     async def _durably(self, change: Coroutine[Any, Any, T]) -> T:
         raise NotImplementedError
+
+    async def create_key(
+        self, account: str, name: str, scopes: Sequence[str], key: str | None = None
+    ) -> tuple[ApiKey, str]:
+        """A key and its plaintext, which is shown this once. A given ``key`` that exists already is found again."""
+        return await self._durably(self._keys.create(account, name, scopes, key))
+
+    async def list_keys(self) -> list[ApiKey]:
+        return self._keys.all()
+
+    async def revoke_key(self, key_id: str) -> ApiKey:
+        """Close a key for good. Raises NotFound."""
+        return await self._durably(self._keys.revoke(key_id))
+
+    async def find_key(self, key_hash: str) -> ApiKey | None:
+        """The key with this SHA-256, if it opens anything."""
+        return self._keys.find(key_hash)
 
     async def record_tts(self, render: TtsRender) -> int:
         """The render's id, once it is durable. Repeating it with the same ``import_key`` gives the same id."""

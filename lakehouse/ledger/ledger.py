@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,8 +18,9 @@ from lakehouse.ledger import jobs
 from lakehouse.ledger.cache import ResultCache
 from lakehouse.ledger.changes import ChangeLog, Changes, Position
 from lakehouse.ledger.clock import Clock, SystemClock
+from lakehouse.ledger.editing import JobEditing
+from lakehouse.ledger.erasure import Eraser
 from lakehouse.ledger.ids import Allocator
-from lakehouse.ledger.keeping import RecordKeeping
 from lakehouse.ledger.keys import KeyRing
 from lakehouse.ledger.leases import Leases, new_lease
 from lakehouse.ledger.live import LiveJob, LiveJobs
@@ -33,7 +34,7 @@ from lakehouse.lock import HomeLock, take_lock
 from lakehouse.objects import Objects
 from lakehouse.reads import EventReader
 from lakehouse.rows import Row, event_row, job_from_row, transcription_row
-from schemas.domain import ApiKey, Claim, Job, JobStatus, NewJob, Outcome, Transcript
+from schemas.domain import Claim, Job, JobStatus, NewJob, Outcome, Transcript
 from schemas.errors import NotFound, Unavailable
 from schemas.settings import Settings
 from schemas.tables import TABLES
@@ -56,7 +57,7 @@ class LedgerStats:
     tables: dict[str, int]
 
 
-class Ledger(RecordKeeping):
+class Ledger(JobEditing):
     """Made by ``Ledger.open``; see the module for its promises. Methods raise Unavailable when a commit fails."""
 
     def __init__(self, settings: Settings, clock: Clock, lock: HomeLock, writers: dict[str, TableWriter]) -> None:
@@ -66,6 +67,7 @@ class Ledger(RecordKeeping):
         self._writers = writers
         self._events = writers["job_events"]
         self._finished = writers["transcriptions"]
+        super().__init__()
         self._ids = Allocator(clock)
         self._live = LiveJobs()
         self._view = JobView(self._live, self._finished, self._ids)
@@ -75,7 +77,9 @@ class Ledger(RecordKeeping):
         self._keys = KeyRing(writers["api_keys"], clock)
         self._records = Records(writers, clock)
         self._voices = VoiceBook(writers["voices"], clock)
-        self._projector = Projector(self._finished, writers["segments"], Objects.of(settings), self._forget)
+        objects = Objects.of(settings)
+        eraser = Eraser(writers, objects, self._shared_keys)
+        self._projector = Projector(self._finished, writers["segments"], objects, self._forget, eraser.erase)
         self._changes: set[asyncio.Task[Any]] = set()
         self._events.on_landed = self._learn_landed
         self._logs = ChangeLog.several([name for name in writers if name != "job_events"])
@@ -187,6 +191,7 @@ class Ledger(RecordKeeping):
 
     async def leased_job(self, job_id: int, lease: str) -> Job:
         """The job a lease is for, extending nothing. Raises Conflict(code="lease_lost"), NotFound."""
+        self._refuse_deleted(job_id)
         job = await self._view.job(job_id)
         if job is None:
             raise NotFound(f"no job {job_id}", code="job_not_found")
@@ -200,25 +205,6 @@ class Ledger(RecordKeeping):
                 await self._change(job_id, lambda job, lease=lease: self._expired(job, lease))  # type: ignore[misc]
             except Unavailable:
                 log.warning("the lease on job %d could not be taken back; trying again", job_id)
-
-    # Keys
-
-    async def create_key(
-        self, account: str, name: str, scopes: Sequence[str], key: str | None = None
-    ) -> tuple[ApiKey, str]:
-        """A key and its plaintext, which is shown this once. A given ``key`` that exists already is found again."""
-        return await self._durably(self._keys.create(account, name, scopes, key))
-
-    async def list_keys(self) -> list[ApiKey]:
-        return self._keys.all()
-
-    async def revoke_key(self, key_id: str) -> ApiKey:
-        """Close a key for good. Raises NotFound."""
-        return await self._durably(self._keys.revoke(key_id))
-
-    async def find_key(self, key_hash: str) -> ApiKey | None:
-        """The key with this SHA-256, if it opens anything."""
-        return self._keys.find(key_hash)
 
     async def stats(self) -> LedgerStats:
         return LedgerStats(
@@ -244,7 +230,10 @@ class Ledger(RecordKeeping):
 
     async def _create(self, new: NewJob, source: Job | None) -> Job:
         job_id, created_at = self._ids.next()
-        job = jobs.answered(job_id, created_at, new, source) if source else jobs.submitted(job_id, created_at, new)
+        if source is None or source.id in self._deleted:
+            job = jobs.submitted(job_id, created_at, new)
+        else:
+            job = jobs.answered(job_id, created_at, new, source)
         seq = await self._commit(job)
         self._live.add(job)
         self._after(seq, job, None)
@@ -259,6 +248,7 @@ class Ledger(RecordKeeping):
         return Claim(job, lease, self._settings.lease_secs)
 
     async def _change(self, job_id: int, change: Change, transcript: Transcript | None = None) -> Job:
+        self._refuse_deleted(job_id)
         entry = self._live.get(job_id)
         if entry is not None:
             return await self._durably(self._apply(entry, change, transcript))
@@ -294,7 +284,7 @@ class Ledger(RecordKeeping):
             entry = self._live.get(job.id)
             if entry is None:
                 self._live.add(job)
-            elif entry.job.status.is_final:
+            elif entry.job.status.is_final and job.status is not JobStatus.DELETED:
                 continue
             else:
                 entry.job = job
@@ -341,7 +331,10 @@ class Ledger(RecordKeeping):
 
     def _forget(self, projected: list[Job]) -> None:
         for job in projected:
-            self._live.remove(job.id)
+            entry = self._live.get(job.id)
+            # One deleted meanwhile is in its table still, and memory must go on hiding it.
+            if entry is not None and entry.job.status is job.status:
+                self._live.remove(job.id)
 
     async def _restore(self) -> None:
         """Rebuild memory: ids, waiting jobs, leases as they were recorded, the cache, and what was not projected."""

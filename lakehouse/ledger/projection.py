@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -50,6 +50,7 @@ class Projector:
         segments: TableWriter,
         objects: Objects,
         on_projected: Callable[[list[Job]], None],
+        erase: Callable[[Sequence[Job]], Awaitable[None]],
         *,
         linger_secs: float = LINGER_SECS,
     ) -> None:
@@ -57,6 +58,7 @@ class Projector:
         self._segments = segments
         self._objects = objects
         self._on_projected = on_projected
+        self._erase = erase
         self._linger_secs = linger_secs
         self._waiting: deque[Finished] = deque()
         # Kept over a failure: a commit that landed after all is recognised by its mark, so the rows must be the same again.
@@ -111,17 +113,22 @@ class Projector:
         """One batch from the front of the queue, which keeps it until it is in both tables."""
         if not self._batch:
             self._batch = await self._next_batch()
-        batch, mark = self._batch, self._batch[-1][0].seq
+        mark = self._batch[-1][0].seq
+        gone = {finished.job.id: finished.job for finished, _ in self._batch if finished.job.status is JobStatus.DELETED}
+        if gone:
+            # Before any append: a mark must not say that a deletion is done which is not.
+            await self._erase(list(gone.values()))
+        batch = [item for item in self._batch if item[0].job.id not in gone]
         segments = await asyncio.to_thread(_segment_rows, [item for item in batch if item[0].seq > self._segments.mark])
         if segments:
             await self._segments.append(segments, mark)
         rows = [transcription_row(finished.job) for finished, _ in batch if finished.seq > self._transcriptions.mark]
         if rows:
             await self._transcriptions.append(rows, mark)
-        self._batch = []
-        for _ in batch:
+        done, self._batch = self._batch, []
+        for _ in done:
             self._waiting.popleft()
-        self._on_projected([finished.job for finished, _ in batch])
+        self._on_projected([finished.job for finished, _ in done])
 
     async def _next_batch(self) -> list[tuple[Finished, Transcript | None]]:
         batch: list[tuple[Finished, Transcript | None]] = []

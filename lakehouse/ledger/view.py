@@ -8,7 +8,7 @@ from lakehouse.commits import TableWriter
 from lakehouse.ledger.ids import Allocator
 from lakehouse.ledger.live import LiveJobs
 from lakehouse.reads import TranscriptionReader
-from schemas.domain import Job
+from schemas.domain import Job, JobStatus
 
 
 class JobView:
@@ -40,5 +40,6 @@ class JobView:
         total, stored = await asyncio.to_thread(
             self.reader.page, account, self._ids.next_id, exclude, start, length, self._finished.version
         )
-        merged = sorted([*live, *stored], key=lambda job: job.id, reverse=True)
-        return total + len(live), merged[offset - start : offset - start + limit]
+        shown = [job for job in live if job.status is not JobStatus.DELETED]
+        merged = sorted([*shown, *stored], key=lambda job: job.id, reverse=True)
+        return total + len(shown), merged[offset - start : offset - start + limit]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from schemas.domain import Job, JobStatus, Segment, SoundEvent, Transcript, Word
@@ -63,7 +65,7 @@ class SoundEventBody(BaseModel):
     start: float
     end: float
     confidence: float
-    speaker: str | None
+    speaker: str | None = None
 
     @classmethod
     def of(cls, event: SoundEvent) -> SoundEventBody:
@@ -156,6 +158,12 @@ class TranscriptionItem(BaseModel):
             original_audio_url=original_audio_url,
             language=job.language,
         )
+
+
+class DeletedBody(BaseModel):
+    object: Literal["transcription"] = "transcription"
+    id: int
+    deleted: Literal[True] = True
 
 
 class TranscriptionList(BaseModel):

@@ -13,9 +13,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
+from lakehouse.objects import account_folder
+from lakehouse.results import attempt_key, put_result, result_keys
 from schemas import wire
 from schemas.domain import ApiKey, Job, Outcome, Span, Transcript, Word
-from schemas.errors import InvalidRequest
+from schemas.errors import Conflict, InvalidRequest, NotFound
 from schemas.times import iso
 from serve.gateway.auth import Operator
 from serve.gateway.services import Services, services
@@ -101,8 +103,8 @@ async def complete(job_id: int, lease: _Lease, request: Request, _: Operator, s:
     """Body: a `Transcript` as JSON. The result object is written before the ledger says the job is done."""
     job = await s.ledger.leased_job(job_id, lease)
     transcript = Transcript.from_json(orjson.loads(await _body(request, _FRAME_MAX_BYTES)))
-    result_key = f"results/{job.account}/{job.id}-{job.attempt}.json"
-    await s.objects.put_bytes(result_key, orjson.dumps(transcript.to_json()))
+    result_key = attempt_key(job, job.attempt)
+    await put_result(s.objects, result_key, transcript)
     playback_key = _playback_key(job)
     has_playback = await s.objects.exists(playback_key)
     outcome = Outcome(
@@ -117,7 +119,13 @@ async def complete(job_id: int, lease: _Lease, request: Request, _: Operator, s:
         num_segments=len(transcript.segments),
         num_speakers=transcript.num_speakers,
     )
-    done = await s.ledger.complete(job_id, lease, outcome, transcript)
+    try:
+        done = await s.ledger.complete(job_id, lease, outcome, transcript)
+    except (Conflict, NotFound):
+        # The job moved on, perhaps because it was deleted: its words must not stay behind.
+        for key in result_keys(result_key):
+            await s.objects.delete(key)
+        raise
     return {"status": done.status}
 
 
@@ -188,7 +196,7 @@ async def status(_: Operator, s: _Services) -> dict[str, Any]:
 
 
 def _playback_key(job: Job) -> str:
-    return f"playback/{job.account}/{job.sha256}.opus"
+    return f"playback/{account_folder(job.account)}/{job.sha256}.opus"
 
 
 def _key(key: ApiKey) -> dict[str, Any]:

@@ -9,7 +9,14 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 
 from audio.sniff import refuse
 from lakehouse.objects import audio_key
-from schemas.api.transcription import QueryUrls, SubmitResponse, TranscriptionBody, TranscriptionItem, TranscriptionList
+from schemas.api.transcription import (
+    DeletedBody,
+    QueryUrls,
+    SubmitResponse,
+    TranscriptionBody,
+    TranscriptionItem,
+    TranscriptionList,
+)
 from schemas.domain import Job, JobOptions, JobStatus, NewJob, Transcript
 from schemas.errors import NotFound, PayloadTooLarge
 from schemas.times import iso
@@ -82,6 +89,16 @@ async def get_transcription(
     transcript = await _transcript(s, job)
     audio_url = await s.signed_url(job.playback_key, f"{job.id}.opus") if job.playback_key else None
     return TranscriptionBody.of(job, transcript, audio_url, words=word_level_timestamps)
+
+
+@router.delete("/transcriptions/{job_id}")
+async def delete_transcription(job_id: _Id, user: User, s: _Services) -> DeletedBody:
+    """Delete a job in any state, for good: recording, result and rows are erased within seconds.
+
+    Older versions of the tables lose them at the next vacuum.
+    """
+    await s.ledger.delete_job(user.account, job_id)
+    return DeletedBody(id=job_id)
 
 
 @router.get("/transcriptions")

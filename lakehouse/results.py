@@ -1,0 +1,58 @@
+"""Result objects: a finished transcription as one JSON object, and the two views of it that people download.
+
+results/<account>/<id>-<attempt>.json             the whole `Transcript`
+results/<account>/<id>-<attempt>.txt              its text
+results/<account>/<id>-<attempt>.segments.json    its segments, as the API shows them, words included
+"""
+
+from __future__ import annotations
+
+import json
+
+from lakehouse.objects import Objects, account_folder, checked
+from schemas.api.transcription import SegmentBody
+from schemas.domain import Job, Transcript
+
+_ENDING = ".json"
+
+
+def result_key(account: str, name: str) -> str:
+    """Where a result lies; ``name`` is the job's id and attempt, or another that is never given twice."""
+    return checked(f"results/{account_folder(account)}/{name}{_ENDING}")
+
+
+def attempt_key(job: Job, attempt: int) -> str:
+    """Where the result of an attempt at ``job`` lies."""
+    return result_key(job.account, f"{job.id}-{attempt}")
+
+
+def text_key(key: str) -> str:
+    """The text beside the result ``key``."""
+    return key.removesuffix(_ENDING) + ".txt"
+
+
+def segments_key(key: str) -> str:
+    """The segments beside the result ``key``."""
+    return key.removesuffix(_ENDING) + ".segments.json"
+
+
+def result_keys(key: str) -> tuple[str, str, str]:
+    """All objects of the result ``key``."""
+    return key, text_key(key), segments_key(key)
+
+
+async def put_result(objects: Objects, key: str, transcript: Transcript) -> None:
+    """Write the result and its views, durably; the result last, so that what has it has its views."""
+    segments = [SegmentBody.of(segment, words=True).model_dump(mode="json") for segment in transcript.segments]
+    await objects.put_bytes(text_key(key), transcript.text.encode())
+    await objects.put_bytes(segments_key(key), json.dumps(segments, ensure_ascii=False).encode())
+    await objects.put_bytes(key, json.dumps(transcript.to_json(), ensure_ascii=False).encode())
+
+
+def job_keys(job: Job) -> set[str]:
+    """Every object that may belong to ``job``: what its row names, and results of attempts that were not recorded."""
+    results = {attempt_key(job, attempt) for attempt in range(1, job.attempt + 1)}
+    if job.result_key:
+        results.add(job.result_key)
+    named = {key for key in (job.audio_key, job.playback_key) if key}
+    return named.union(*(result_keys(key) for key in results))

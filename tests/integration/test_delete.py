@@ -1,0 +1,204 @@
+"""Deleting a transcription: gone at once for everyone, then from tables, objects and, once vacuumed, from every version."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from lakehouse.ledger import Ledger
+from lakehouse.objects import Objects, account_folder, audio_key
+from lakehouse.results import attempt_key, put_result, text_key
+from schemas.domain import Job, JobStatus, NewJob, Outcome
+from schemas.errors import Conflict, NotFound
+from schemas.settings import Settings
+from tests.lakehouse_kit import home, new_job, outcome, transcript
+
+SECRET = "xylophonist"
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Ledger]:
+    ledger = await Ledger.open(settings)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+async def send(ledger: Ledger, objects: Objects, new: NewJob) -> Job:
+    """A job with its recording, as the gateway accepts it."""
+    await objects.put_bytes(new.audio_key, SECRET.encode())
+    return await ledger.create_job(new)
+
+
+async def finish(ledger: Ledger, objects: Objects, text: str = f"I am a {SECRET}.") -> Job:
+    """The oldest waiting job with a result that says ``text``, as worker and gateway leave it."""
+    claim = await ledger.claim("w", 5)
+    assert claim is not None
+    job, said = claim.job, transcript(text)
+    key, playback = attempt_key(job, job.attempt), f"playback/{account_folder(job.account)}/{job.sha256}.opus"
+    await put_result(objects, key, said)
+    await objects.put_bytes(playback, SECRET.encode())
+    done: Outcome = outcome(job, result_key=key, playback_key=playback)
+    return await ledger.complete(job.id, claim.lease, done, said)
+
+
+def recording(content: str, **changes: object) -> NewJob:
+    new = new_job(content, filename=f"{SECRET}.wav", **changes)
+    return NewJob(**{**{f: getattr(new, f) for f in new.__slots__}, "audio_key": audio_key(new.account, new.sha256)})
+
+
+async def projected(ledger: Ledger) -> None:
+    async with asyncio.timeout(30):
+        while (await ledger.stats()).unprojected:  # noqa: ASYNC110 - the projector tells nobody
+            await asyncio.sleep(0.02)
+
+
+def stores_with(settings: Settings, word: str) -> Iterator[str]:
+    """Every file under the home whose bytes or, for Parquet, whose values hold ``word``."""
+    for path in Path(settings.storage_url).rglob("*"):
+        if path.is_file():
+            values = str(pq.read_table(path).to_pylist()) if path.suffix == ".parquet" else ""
+            if word in values or word.encode() in path.read_bytes():
+                yield str(path.relative_to(settings.storage_url))
+
+
+def vacuum(settings: Settings) -> None:
+    for name in ("job_events", "transcriptions", "segments"):
+        table = DeltaTable(f"{settings.storage_url}/tables/{name}")
+        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+
+
+@pytest.mark.parametrize("settled", [True, False], ids=["in its tables", "in memory"])
+def test_no_store_holds_a_word_of_it_after_a_vacuum(tmp_path: Path, settled: bool) -> None:
+    settings = home(tmp_path)
+    objects = Objects.of(settings)
+
+    async def scenario() -> None:
+        async with opened(settings) as ledger:
+            await send(ledger, objects, recording("a", account="o'ada"))
+            job = await finish(ledger, objects)
+            await send(ledger, objects, recording("b"))
+            kept = await finish(ledger, objects, "Something else.")
+            if settled:
+                await projected(ledger)
+                assert {f.partition("/")[0] for f in stores_with(settings, SECRET)} == {"objects", "tables"}
+            await ledger.delete_job("o'ada", job.id)
+            assert (await ledger.list_jobs("o'ada", 10, 0)) == (0, [])
+            await projected(ledger)
+            assert await ledger.get_job("o'ada", job.id) is None
+            assert await ledger.list_jobs("o'ada", 10, 0) == (0, [])
+            assert (await ledger.list_jobs("ada", 10, 0))[1] == [kept]
+            await ledger.delete_job("ada", kept.id)
+
+    asyncio.run(scenario())
+    vacuum(settings)
+    assert list(stores_with(settings, SECRET)) == []
+    assert list(stores_with(settings, "Something else")) == []
+
+
+def test_objects_stay_as_long_as_another_job_needs_them(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    objects = Objects.of(settings)
+
+    async def scenario() -> None:
+        async with opened(settings) as ledger:
+            await send(ledger, objects, recording("a"))
+            first = await finish(ledger, objects)
+            second = await send(ledger, objects, recording("a"))
+            assert second.cached
+            await ledger.delete_job("ada", first.id)
+            await projected(ledger)
+            assert second.result_key is not None
+            assert SECRET.encode() in await objects.get_bytes(second.result_key)
+            assert await objects.exists(text_key(second.result_key))
+            assert await objects.exists(second.audio_key)
+            again = await send(ledger, objects, recording("a"))
+            assert not again.cached, "the result of a deleted job answered another"
+            await ledger.delete_job("ada", again.id)
+            await ledger.delete_job("ada", second.id)
+            await projected(ledger)
+            assert [key async for key, _ in objects.list("results")] == []
+            assert [key async for key, _ in objects.list("audio")] == []
+
+    asyncio.run(scenario())
+
+
+def test_a_deletion_cut_off_before_it_reached_the_tables_is_finished_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = home(tmp_path)
+    objects = Objects.of(settings)
+
+    async def scenario() -> None:
+        async with opened(settings) as ledger:
+            await send(ledger, objects, recording("a"))
+            job = await finish(ledger, objects)
+            await projected(ledger)
+            # As if the process died right after the deletion was acknowledged.
+            monkeypatch.setattr(ledger._projector, "add", lambda _: None)
+            await ledger.delete_job("ada", job.id)
+            monkeypatch.undo()
+        assert list(stores_with(settings, SECRET))
+        async with opened(settings) as ledger:
+            assert (await ledger.list_jobs("ada", 10, 0)) == (0, [])
+            await projected(ledger)
+        assert pl.read_delta(f"{settings.storage_url}/tables/transcriptions").is_empty()
+        async with opened(settings) as ledger:
+            assert (await ledger.list_jobs("ada", 10, 0)) == (0, [])
+
+    asyncio.run(scenario())
+    vacuum(settings)
+    assert list(stores_with(settings, SECRET)) == []
+
+
+def test_a_worker_learns_that_its_job_was_deleted(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    objects = Objects.of(settings)
+
+    async def scenario() -> None:
+        async with opened(settings) as ledger:
+            job = await send(ledger, objects, recording("a"))
+            claim = await ledger.claim("w", 5)
+            assert claim is not None
+            await ledger.delete_job("ada", job.id)
+            for wait in (False, True):
+                if wait:
+                    await projected(ledger)
+                with pytest.raises(Conflict, match=r"lease|deleted"):
+                    await ledger.complete(job.id, claim.lease, outcome(job), transcript())
+                with pytest.raises(Conflict):
+                    await ledger.renew(job.id, claim.lease)
+            waiting = await send(ledger, objects, recording("b"))
+            await ledger.delete_job("ada", waiting.id)
+            assert await ledger.claim("w", 0) is None
+        async with opened(settings) as ledger:
+            assert await ledger.claim("w", 0) is None
+            assert (await ledger.stats()).live_jobs in ({}, {JobStatus.DELETED.value: 2})
+
+    asyncio.run(scenario())
+
+
+def test_only_its_owner_may_delete_it_and_once(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    objects = Objects.of(settings)
+
+    async def scenario() -> None:
+        async with opened(settings) as ledger:
+            job = await send(ledger, objects, recording("a"))
+            with pytest.raises(NotFound):
+                await ledger.delete_job("eve", job.id)
+            answers = await asyncio.gather(*(ledger.delete_job("ada", job.id) for _ in range(3)), return_exceptions=True)
+            assert sorted(type(a).__name__ for a in answers) == ["Job", "NotFound", "NotFound"]
+            await projected(ledger)
+            with pytest.raises(NotFound):
+                await ledger.delete_job("ada", job.id)
+
+    asyncio.run(scenario())
