@@ -1,0 +1,73 @@
+"""The newest matches of several sorted runs, reading no further back than they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import polars as pl
+
+from lakehouse.search.rows import Run, slices
+
+Hit = TypeVar("Hit")
+Key = tuple[int, int]
+"""(created_at in microseconds, id): the order of every list."""
+
+_BEGIN: Key = (2**63 - 1, 2**63 - 1)
+_END: Key = (-(2**63), -(2**63))
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A row that matches: place ``place`` of run ``run`` of stream kind ``kind``."""
+
+    kind: str
+    run: int
+    place: int
+
+
+Stream = Iterator[tuple[Key, list[tuple[Key, Match]]]]
+"""For each slice the key of its oldest row, and its matches."""
+Confirm = Callable[[list[tuple[Key, list[Match]]]], list[Hit]]
+
+
+def stream(
+    kind: str,
+    number: int,
+    run: Run,
+    columns: Sequence[str],
+    test: Callable[[pl.DataFrame], pl.Series],
+    keep: int | None = None,
+) -> Stream:
+    """The rows of ``run`` for which ``test`` of ``columns`` holds; only the ``keep`` newest of a slice, if given."""
+    keys = run.part.keys
+    for places in slices(run):
+        found = places[test(run.part.read(places, columns)).to_numpy()][::-1][:keep]
+        oldest = (int(keys.created[places[0]]), int(keys.ids[places[0]]))
+        times, ids = keys.created[found].tolist(), keys.ids[found].tolist()
+        matches = (Match(kind, number, place) for place in found.tolist())
+        yield oldest, list(zip(zip(times, ids, strict=True), matches, strict=True))
+
+
+def newest(streams: Sequence[Stream], limit: int, confirm: Confirm[Hit]) -> list[Hit]:
+    """The first ``limit`` hits that ``confirm`` makes of the matches, newest first.
+
+    ``confirm`` gets a key with all its matches, from whichever streams, and may drop it. A key is settled when every stream
+    has been read past it; of the streams, the one that is least far back is always read next.
+    """
+    frontiers = [_BEGIN] * len(streams)
+    waiting: dict[Key, list[Match]] = {}
+    hits: list[Hit] = []
+    while True:
+        horizon = max(frontiers, default=_END)
+        settled = sorted((key for key in waiting if key > horizon), reverse=True)
+        while settled and len(hits) < limit:
+            batch, settled = settled[: limit - len(hits)], settled[limit - len(hits) :]
+            hits += confirm([(key, waiting.pop(key)) for key in batch])
+        if len(hits) >= limit or horizon == _END:
+            return hits[:limit]
+        chosen = frontiers.index(horizon)
+        frontiers[chosen], found = next(streams[chosen], (_END, []))
+        for key, match in found:
+            waiting.setdefault(key, []).append(match)
