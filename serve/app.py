@@ -19,6 +19,7 @@ from serve.asr.deployment import RecognizerDeployment
 from serve.diarization.deployment import DiarizerDeployment
 from serve.engines import engine_revision
 from serve.events.deployment import EventDetectorDeployment
+from serve.gateway import backpressure
 from serve.gateway.app import create_app
 from serve.gateway.services import Services
 from serve.ledger import NAME, NAMESPACE, LedgerActor, RemoteLedger
@@ -85,6 +86,7 @@ class Gateway:
         diarizer: DeploymentHandle[Any],
         events: DeploymentHandle[Any],
     ) -> None:
+        backpressure.install()
         objects = Objects.of(settings)
         self._services = Services(
             settings=settings,

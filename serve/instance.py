@@ -33,6 +33,8 @@ _NAMED = (
     "haproxy_metrics",
     "haproxy_stats",
     "prefect",
+    "fallback_http",
+    "fallback_grpc",
 )
 _INGRESS_FIRST, _INGRESS_LAST = 20, 119
 _GRPC_FIRST, _GRPC_LAST = 120, 199
@@ -148,6 +150,9 @@ def environment(settings: Settings, instance: Instance) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{temp}/haproxy/server-state",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["haproxy_metrics"]),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports["haproxy_stats"]),
+        # HAProxy falls back to this port while no replica is up; left at Ray's default it reaches another instance.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports["fallback_http"]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports["fallback_grpc"]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports["ingress_first"]),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports["ingress_last"]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(ports["grpc_first"]),

@@ -85,11 +85,19 @@ def marked(variable: str, value: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(variable) == value:
+            if process.pid != os.getpid() and _carries(process, variable, value):
                 found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        except (psutil.Error, OSError):
             continue
     return found
+
+
+def _carries(process: psutil.Process, variable: str, value: str) -> bool:
+    raw = Path(f"/proc/{process.pid}/environ")
+    if not raw.parent.exists():
+        return bool(process.environ().get(variable) == value)
+    # Ray's processes write their titles over the start of their environment, and psutil reads to the first gap only.
+    return f"\0{variable}={value}\0".encode() in b"\0" + raw.read_bytes() + b"\0"
 
 
 def end_marked(variable: str, value: str, grace_secs: float) -> int:

@@ -24,7 +24,10 @@ _HEADER = "x-request-id"
 
 
 class RequestIds:
-    """Gives each request an id, the client's own if it sent a sane one, and returns it in ``X-Request-Id``."""
+    """Gives each request an id, the client's own if it sent a sane one, and returns it in ``X-Request-Id``.
+
+    Ray Serve sets the header on requests that come without one, and on every answer; then it is not set twice.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,11 +37,12 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         sent = Headers(scope=scope).get(_HEADER, "")
+        answer_with_id = not sent
         request_id = sent if 0 < len(sent) <= 64 and sent.isascii() and sent.isprintable() else f"req_{uuid.uuid4().hex}"
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if answer_with_id and message["type"] == "http.response.start":
                 MutableHeaders(scope=message)[_HEADER] = request_id
             await send(message)
 

@@ -27,7 +27,7 @@ class Stack:
 
     home: Path
     port: int
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     ready_line: str
 
     @property
@@ -74,18 +74,14 @@ def start(home: Path, **settings: str) -> Stack:
     home.mkdir(parents=True, exist_ok=True)
     command = [str(Path(sys.executable).parent / "fluxions"), "up", "--home", str(home), "--port", str(port)]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("FLUXIONS_", "RAY_", "PREFECT_"))} | settings
-    log = (home / "up.log").open("w")
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
-    log.close()
-    assert process.stdout is not None
+    out, err = home / "up.out", home / "up.log"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        process = subprocess.Popen(command, env=env, stdout=stdout, stderr=stderr, start_new_session=True)
     deadline = time.monotonic() + START_SECS
-    os.set_blocking(process.stdout.fileno(), False)
-    line = ""
-    while not line.startswith("ready"):
-        line = process.stdout.readline() or ""
+    while not (line := out.read_text()).endswith("\n"):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            raise AssertionError("the stack did not start:\n" + (home / "up.log").read_text()[-4000:])
+            raise AssertionError("the stack did not start:\n" + err.read_text()[-4000:])
         time.sleep(0.1)
     return Stack(home, port, process, line)
 

@@ -1,0 +1,75 @@
+"""Child processes are found by their marker and end for certain, whatever they do to their own environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from serve.processes import Child, end_marked, marked, wait_gone
+
+MARKER = "FLUXIONS_TEST_MARKER"
+
+
+def _child(tmp_path: Path, code: str, value: str) -> Child:
+    env = {**os.environ, MARKER: value}
+    return Child("probe", [sys.executable, "-c", code], env, tmp_path / "probe.log")
+
+
+def _until(condition: object, secs: float = 10.0) -> None:
+    deadline = time.monotonic() + secs
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_children_that_ignore_termination_are_killed_with_what_they_started(tmp_path: Path) -> None:
+    code = (
+        "import signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print('up', flush=True); time.sleep(60)\n"
+    )
+    child = _child(tmp_path, code, "stubborn")
+    child.start()
+    _until(lambda: len(marked(MARKER, "stubborn")) == 2 and "up" in child.last_words())
+    assert end_marked(MARKER, "stubborn", grace_secs=0.2) == 2
+    assert marked(MARKER, "stubborn") == []
+    assert wait_gone([child], 5.0)
+    assert child.exited() is not None
+
+
+def test_a_process_that_overwrote_the_start_of_its_environment_is_still_found(tmp_path: Path) -> None:
+    code = (
+        "import ctypes, os, time\n"
+        "stat = open('/proc/self/stat').read().rsplit(')', 1)[1].split()\n"
+        "start = int(stat[47])\n"
+        "ctypes.memset(start, 0, 64)\n"
+        "print('up', flush=True); time.sleep(60)\n"
+    )
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("needs /proc")
+    env = {"A_FIRST": "x" * 80, **os.environ, MARKER: "titled"}
+    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert [p.pid for p in marked(MARKER, "titled")] == [process.pid]
+    end_marked(MARKER, "titled", grace_secs=5.0)
+    process.wait(5)
+    process.stdout.close()
+
+
+def test_restarts_wait_longer_while_a_child_keeps_dying_young(tmp_path: Path) -> None:
+    child = _child(tmp_path, "raise SystemExit(3)", "young")
+    pauses = []
+    for _ in range(6):
+        child.start()
+        assert wait_gone([child], 10.0)
+        assert child.exited() == 3
+        pauses.append(child.schedule_restart())
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 1 < pauses[-1] <= 10
