@@ -175,7 +175,8 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class RenderRequest:
-    """One text to be spoken, from character ``start`` on. ``max_secs`` is a ceiling on the whole of it.
+    """One text to be spoken, from character ``start`` on. ``max_secs`` is a ceiling on the whole of it;
+    None or 0 estimates one from the text's length.
 
     A render ends after the passage with which it has made ``window_secs`` of sound, so that nobody makes hours of it
     ahead of a slow listener; the last chunk says where to go on.

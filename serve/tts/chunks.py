@@ -25,12 +25,13 @@ def passages(text: str, start: int = 0) -> Iterator[Passage]:
 
     Raises InvalidParameter for an unknown bracketed word, when it comes to it; `check_marks` looks through all.
     """
+    text = text.rstrip()
     while start < len(text):
         end = passage_end(text, start)
         source = text[start:end]
         parts = parts_of(source)
         if parts:
-            yield Passage(parts=parts, end=end, pause_secs=pause_after(source) if text[end:].strip() else 0.0)
+            yield Passage(parts=parts, end=end, pause_secs=pause_after(source) if end < len(text) else 0.0)
         start = end
 
 

@@ -25,7 +25,8 @@ _MIDDLE_VOWEL: Final = ((560.0, 80.0), (1250.0, 110.0), (2450.0, 170.0), (3500.0
 _HUM: Final = ((270.0, 70.0), (1050.0, 250.0), (2250.0, 350.0))
 """Resonances as (centre, bandwidth) in Hz for a male tract."""
 _MALE_F0_HZ: Final = 115.0
-_PEAK_DBFS: Final[dict[Cue, float]] = {"sigh": -14, "laugh": -6, "gasp": -12, "sniff": -16, "cough": -5, "hesitate": -9}
+_JITTER_STEP: Final = SPEECH_RATE_HZ // 50
+_PEAK_DBFS: Final[dict[Cue, float]] = {"sigh": -10, "laugh": -5, "gasp": -10, "sniff": -13, "cough": -5, "hesitate": -8}
 
 
 def render_cue(cue: Cue, voice: VoiceProfile, take: int = 0) -> Samples:
@@ -51,12 +52,14 @@ class _Tract:
         """A pulse train that glides through the pitches, given relative to the voice's own, evenly spaced in time."""
         size = round(secs * SPEECH_RATE_HZ)
         contour = np.interp(np.linspace(0, 1, size), np.linspace(0, 1, len(pitch)), pitch) * self.f0_hz
-        wander = np.interp(np.arange(size), np.arange(0, size + 480, 480), self._jitter(size // 480 + 2))
+        knots = np.arange(0, size + _JITTER_STEP, _JITTER_STEP)
+        wander = np.interp(np.arange(size), knots, 0.012 * self.chance.standard_normal(knots.size))
         phase = np.cumsum(contour * (1 + wander)) / SPEECH_RATE_HZ
         pulses = np.diff(np.floor(phase), prepend=0.0)
-        # Two real poles give the glottis its 12 dB an octave; its aspiration rides on the pulses.
-        source: Signal = lfilter([1.0], [1.0, -1.88, 0.8836], pulses)
-        return source + 0.03 * np.abs(source).max() * self.noise(secs)[:size]
+        # Two real poles give the glottis its 12 dB an octave, of which the lips' radiation takes back 6.
+        source: Signal = lfilter([1.0, -1.0], [1.0, -1.88, 0.8836], pulses)
+        source += 0.03 * np.abs(source).max() * self.noise(secs)
+        return source
 
     def shaped(self, source: Signal, resonances: Sequence[tuple[float, float]]) -> Signal:
         """The resonances in series, as in a tract."""
@@ -67,9 +70,6 @@ class _Tract:
             source = lfilter([sum(feedback)], feedback, source)
         return source
 
-    def _jitter(self, count: int) -> Signal:
-        return 0.012 * self.chance.standard_normal(count)
-
 
 def _sigh(tract: _Tract) -> Signal:
     """A long breath out that darkens as it goes, with a trace of voice at its start."""
@@ -78,10 +78,12 @@ def _sigh(tract: _Tract) -> Signal:
     bright = tract.shaped(breath, ((700, 300), (1700, 400), (2700, 500)))
     dark = tract.shaped(breath, ((420, 250), (1100, 350)))
     mix = np.linspace(0, 1, breath.size)
-    blown = (1 - mix) * bright / bright.std() + mix * dark / dark.std()
+    blown: Signal = (1 - mix) * bright / bright.std() + mix * dark / dark.std()
     voice = tract.shaped(tract.voiced(secs, (0.95, 0.75, 0.6)), _MIDDLE_VOWEL)
     voice *= _envelope(voice.size, ((0, 0), (0.12, 1), (0.35, 0), (1, 0))) / voice.std()
-    return (blown + 0.25 * voice) * _envelope(breath.size, ((0, 0), (0.12, 1), (0.4, 0.6), (1, 0)))
+    blown += 0.25 * voice
+    blown *= _envelope(breath.size, ((0, 0), (0.12, 1), (0.4, 0.6), (1, 0)))
+    return blown
 
 
 def _gasp(tract: _Tract) -> Signal:
@@ -127,13 +129,15 @@ def _hesitate(tract: _Tract) -> Signal:
     source = tract.voiced(0.62, (0.92, 0.9, 0.86, 0.8))
     vowel, hum = tract.shaped(source, _MIDDLE_VOWEL), tract.shaped(source, _HUM)
     closing = _envelope(source.size, ((0, 0), (0.5, 0), (0.65, 1), (1, 1)))
-    said = (1 - closing) * vowel / vowel.std() + 0.55 * closing * hum / hum.std()
-    return said * _envelope(said.size, ((0, 0), (0.07, 1), (0.75, 0.8), (1, 0)))
+    said: Signal = (1 - closing) * vowel / vowel.std() + 0.55 * closing * hum / hum.std()
+    said *= _envelope(said.size, ((0, 0), (0.07, 1), (0.75, 0.8), (1, 0)))
+    return said
 
 
 def _envelope(size: int, points: Sequence[tuple[float, float]]) -> Signal:
     times, levels = zip(*points, strict=True)
-    return np.interp(np.linspace(0, 1, size), times, levels)
+    envelope: Signal = np.interp(np.linspace(0, 1, size), times, levels)
+    return envelope
 
 
 def _band(signal: Signal, low_hz: float, high_hz: float) -> Signal:

@@ -16,6 +16,7 @@ from schemas.engines import EngineInfo, Part, Passage, Samples, VoiceProfile
 from serve.tts.cues import render_cue
 from serve.tts.espeak import ESPEAK_RATE_HZ, Espeak, Prosody
 from serve.tts.joins import Trimmer, silence
+from serve.tts.shaping import Equalizer
 from serve.tts.voices import describe
 
 _PAUSE_IN_PASSAGE_SECS: Final = {
@@ -66,13 +67,15 @@ class EmbeddedSynthesizer:
 
     def _say(self, clause: tuple[Part, ...], voice: VoiceProfile) -> Iterator[Samples]:
         resampler, trimmer = Resampler(SPEECH_RATE_HZ), Trimmer(SPEECH_RATE_HZ)
+        equalizer = Equalizer(voice.equalizer_db)
         source_rate_hz = round(ESPEAK_RATE_HZ * voice.formant_scale)
         prosody = prosody_of(voice)
         for chunk in self._espeak.render(marked_up(clause, prosody), voice.base, prosody):
-            ready = trimmer.feed(resampler.feed(to_float(chunk.samples) * _LEVEL, source_rate_hz))
-            if ready.size:
+            converted = resampler.feed(to_float(chunk.samples) * _LEVEL, source_rate_hz)
+            if (ready := trimmer.feed(equalizer.feed(converted))).size:
                 yield ready
-        yield np.concatenate((trimmer.feed(resampler.finish()), trimmer.finish()))
+        rest = np.concatenate((equalizer.feed(resampler.finish()), equalizer.finish()))
+        yield np.concatenate((trimmer.feed(rest), trimmer.finish()))
         if (pause := pause_within(clause)) > 0:
             yield silence(pause)
 

@@ -24,7 +24,7 @@ def passage_end(text: str, start: int) -> int:
     """Where the passage that starts at ``start`` ends, with the white space after it. More than ``start``."""
     window = text[start : start + _LOOK_AHEAD_CHARS]
     end = _sentence_end(window)
-    limit = FIRST_MAX_CHARS if not text[:start].strip() else MAX_CHARS
+    limit = MAX_CHARS if start else FIRST_MAX_CHARS
     if end > limit:
         end = _clause_end(window[:end], limit)
     return start + max(1, end)
