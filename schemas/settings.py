@@ -98,6 +98,28 @@ class JobSettings(_Concern):
     )
 
 
+class SpeechSettings(_Concern):
+    """What speaking may cost."""
+
+    tts_max_chars: int = Field(100_000, ge=1, le=1_000_000, description="Longest text of one render, characters.")
+    tts_socket_message_bytes: int = Field(
+        2 * _MIB, ge=1024, le=16 * _MIB, description="Largest message a speech socket reads, bytes."
+    )
+    tts_socket_queue: int = Field(16, ge=1, le=1000, description="Renders that may wait on one speech socket.")
+    usd_per_million_chars: float = Field(10.0, ge=0, description="Price of a million characters spoken, USD.")
+    anonymous_renders_per_minute: int = Field(
+        120, ge=0, description="Renders without a key from one address in a minute; ten times that from all together."
+    )
+    anonymous_chars_per_minute: int = Field(
+        200_000, ge=0, description="Characters spoken without a key for one address in a minute; ten times that for all."
+    )
+    clone_max_bytes: int = Field(25 * _MIB, ge=1024, description="Largest reference clip of a voice, bytes; more is a 413.")
+    clone_max_secs: float = Field(120.0, ge=1, le=3600, description="Longest reference clip of a voice, s.")
+    require_consent: bool = Field(
+        False, description="Whether a voice is cloned only with its speaker's recorded consent and statement."
+    )
+
+
 class EngineSettings(_Concern):
     """Which engines serve, and how many of each."""
 
@@ -120,6 +142,7 @@ CONCERNS: tuple[type[_Concern], ...] = (
     StorageSettings,
     LimitSettings,
     JobSettings,
+    SpeechSettings,
     EngineSettings,
 )
 
@@ -134,6 +157,7 @@ class Settings(BaseModel):
     storage: StorageSettings = Field(default_factory=StorageSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     jobs: JobSettings = Field(default_factory=JobSettings)
+    speech: SpeechSettings = Field(default_factory=SpeechSettings)
     engines: EngineSettings = Field(default_factory=EngineSettings)
 
     @cached_property
