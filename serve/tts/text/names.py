@@ -148,5 +148,7 @@ RULES: Final[tuple[Rule, ...]] = (
     (re.compile(r"~\s?(?=\d)|≈\s?"), lambda m: "about "),
     (re.compile(r"\s?×\s?"), lambda m: " times "),
     (re.compile(r"%"), lambda m: " percent"),
+    (re.compile("²"), lambda m: " squared"),
+    (re.compile("³"), lambda m: " cubed"),
     (re.compile(r"#(?=[A-Za-z])"), lambda m: "hashtag "),
 )

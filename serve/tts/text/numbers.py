@@ -65,7 +65,7 @@ def plural(word: str, number: str) -> str:
     if word == "inch":
         return "inches"
     head, space, tail = word.partition(" ")
-    if head == "kilowatt":
+    if head in ("kilowatt", "square"):
         return word + "s"
     return word if head.endswith(("hertz", "percent")) else f"{head}s{space}{tail}"
 

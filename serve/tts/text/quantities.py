@@ -57,6 +57,8 @@ _UNITS: Final = {
     "MW": "megawatt",
     "W": "watt",
     "kWh": "kilowatt hour",
+    "m²": "square metre",
+    "km²": "square kilometre",
     "V": "volt",
     "dB": "decibel",
     "°C": "degree Celsius",
