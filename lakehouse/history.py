@@ -56,7 +56,7 @@ class History:
 
     async def get(self, table: str, account: str, row_id: int) -> Row | None:
         """One row of the account; None if it is absent, deleted or another's."""
-        return await self._read((table,), account, lambda views: _told(views[0].row(row_id)))
+        return await self.read((table,), account, lambda views: _told(views[0].row(row_id)))
 
     async def page(
         self,
@@ -94,7 +94,7 @@ class History:
             total, rows = _page(views, value, since, until, offset, limit, order)
             return Page(total, [row for _, row in rows])
 
-        return await self._read((table,), account, read)
+        return await self.read((table,), account, read)
 
     async def feed(
         self,
@@ -113,7 +113,7 @@ class History:
             total, rows = _page(views, None, since, until, (page - 1) * limit, limit, order)
             return FeedPage(total, [(tables[number], row) for number, row in rows])
 
-        return await self._read(tables, account, read)
+        return await self.read(tables, account, read)
 
     async def conversation(self, account: str, session_id: str) -> Row | None:
         """The conversation clients know as ``session_id``; the latest, should there be several."""
@@ -133,7 +133,7 @@ class History:
 
         It may stop early; it is called again from the start if files went away meanwhile. All columns are there.
         """
-        return await self._read((table,), account, lambda views: consume(_slices(views[0])))
+        return await self.read((table,), account, lambda views: consume(_slices(views[0])))
 
     async def _of_session(self, table: str, account: str, session_id: str, limit: int | None) -> list[Row]:
         wanted = hashes(pl.Series([session_id]))[0]
@@ -146,9 +146,9 @@ class History:
             rows = [row for row in _rows([c.run for c in clips], found) if row["session_id"] == session_id]
             return rows[:limit]
 
-        return await self._read((table,), account, read)
+        return await self.read((table,), account, read)
 
-    async def _read(self, tables: Sequence[str], account: str, read: Callable[[Sequence[AccountView]], T]) -> T:
+    async def read(self, tables: Sequence[str], account: str, read: Callable[[Sequence[AccountView]], T]) -> T:
         """``read`` on a thread, and once more over new snapshots if a file was merged and vacuumed away meanwhile."""
         followers = [self._followers[table] for table in tables]
         views = await asyncio.gather(*(follower.view(account) for follower in followers))

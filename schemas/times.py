@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 
 def now() -> dt.datetime:
@@ -14,3 +15,23 @@ def now() -> dt.datetime:
 def iso(moment: dt.datetime) -> str:
     """``2026-06-29T10:40:00.000Z``."""
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+_EARLIEST, _LATEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
+
+
+def parse(text: str) -> dt.datetime:
+    """A moment given as ISO-8601 (UTC where no offset is given) or as seconds since 1970. Raises ValueError.
+
+    An offset's ``+`` that became a blank, as in a query string nobody escaped, is read as what it was.
+    """
+    if re.fullmatch(r"\d+(\.\d+)?", text) and not re.fullmatch(r"\d{8}", text):
+        seconds = float(text)
+        if seconds > _LATEST.timestamp():
+            raise ValueError("seconds since 1970 beyond the year 9999; are these milliseconds?")
+        return dt.datetime.fromtimestamp(seconds, dt.UTC)
+    moment = dt.datetime.fromisoformat(re.sub(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$", r"\1+\2", text))
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    if not _EARLIEST <= moment <= _LATEST:
+        raise ValueError("a time before 1970 or beyond the year 9999")
+    return moment.astimezone(dt.UTC)

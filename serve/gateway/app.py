@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from schemas.api.errors import ErrorBody
 from serve.gateway import errors
-from serve.gateway.routes import health, objects, operator, transcriptions
+from serve.gateway.routes import health, history, imports, objects, operator, transcriptions
 from serve.gateway.services import Services
 
 _DESCRIPTION = """
@@ -32,6 +32,8 @@ def create_app(services: Services) -> FastAPI:
     errors.install(app)
     app.include_router(health.router)
     app.include_router(transcriptions.router, responses=_ERRORS)  # type: ignore[arg-type]
+    app.include_router(history.router, responses=_ERRORS)  # type: ignore[arg-type]
     app.include_router(objects.router)
     app.include_router(operator.router, responses=_ERRORS)  # type: ignore[arg-type]
+    app.include_router(imports.router, responses=_ERRORS)  # type: ignore[arg-type]
     return app

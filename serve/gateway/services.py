@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastapi import Request
 
+from lakehouse.history import History
+from lakehouse.ledger.changes import Changes, Position
 from lakehouse.ledger.ledger import LedgerStats
 from lakehouse.ledger.records import EndedConversation, Recorded
+from lakehouse.location import Location
 from lakehouse.objects import Objects
+from lakehouse.search import Search
 from lakehouse.signing import Signer
 from schemas.domain import (
     ApiKey,
@@ -46,8 +50,7 @@ class LedgerClient(Protocol):
     async def fail(self, job_id: int, lease: str, message: str, retryable: bool) -> Job: ...
     async def release(self, job_id: int, lease: str) -> Job: ...
     async def leased_job(self, job_id: int, lease: str) -> Job: ...
-    async def get_job(self, account: str, job_id: int) -> Job | None: ...
-    async def list_jobs(self, account: str, limit: int, offset: int) -> tuple[int, list[Job]]: ...
+    async def changes(self, since: Mapping[str, Position | None]) -> dict[str, Changes]: ...
     async def create_key(
         self, account: str, name: str, scopes: tuple[str, ...], key: str | None = None
     ) -> tuple[ApiKey, str]: ...
@@ -93,9 +96,13 @@ class Services:
     engines: Engines
     engine_revision: str
     keys: KeyRing = field(init=False)
+    history: History = field(init=False)
+    search: Search = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", KeyRing(self.ledger.find_key, self.settings.auth.key_cache_secs))
+        object.__setattr__(self, "history", History(Location.of(self.settings), self.ledger))
+        object.__setattr__(self, "search", Search(self.history))
 
     async def signed_url(self, key: str, download_name: str) -> str:
         """An absolute URL to GET the object without a key, for the time set."""
