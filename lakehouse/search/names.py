@@ -32,9 +32,11 @@ def name_matches(query: Query, names: pl.Series) -> pl.Series:
 def name_lexemes(names: pl.Series) -> pl.Series:
     """The column form of each name, its words taken between everything that is neither letter nor digit."""
     words = names.str.to_lowercase().str.extract_all(_POLARS_WORD)
-    different = words.explode().drop_nulls().unique()
+    # Words with digits are their own lexemes, and in names of recordings most words are such.
+    different = words.explode().drop_nulls()
+    different = different.filter(~different.str.contains("[0-9]")).unique()
     stems = [STOP_MARK if (stem := lexeme(word)) is None else stem for word in different]
-    stemmed = words.list.eval(pl.element().replace_strict(different, stems, return_dtype=pl.String))
+    stemmed = words.list.eval(pl.element().replace(different, stems))
     return (" " + stemmed.list.join(" ") + " ").alias("lexemes")
 
 

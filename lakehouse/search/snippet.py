@@ -64,12 +64,12 @@ def _matches(text: str, query: Query) -> list[_Match]:
     for place, (lexeme, _, _) in enumerate(places):
         if lexeme is not None:
             at.setdefault(lexeme, []).append(place)
-    matches = set()
+    matches: set[tuple[int, int, int]] = set()
     for number, term in enumerate(query.wanted):
         for first in at.get(term.lexemes[0] or "", ()):
             if _follows(places, first, term.lexemes):
-                for _, start, end in places[first : first + len(term.lexemes)]:
-                    matches.add((start, end, number))
+                found_at = zip(term.lexemes, places[first : first + len(term.lexemes)], strict=True)
+                matches.update((start, end, number) for wanted, (_, start, end) in found_at if wanted is not None)
     return [_Match(*match) for match in sorted(matches)]
 
 

@@ -124,15 +124,15 @@ class _Scanner:
         """After an operand: whether the word ``or`` follows, with something to search for after it."""
         while self._at < len(self._text) and self._text[self._at] in _SKIPPED:
             self._at += 1
-        rest = self._text[self._at :]
-        if (
-            rest[:2].lower() != "or"
-            or len(rest) < 4
-            or rest[2] in "-_"
-            or rest[2].isalpha()
-            or rest[2].isdecimal()
-            or not rest[3:].strip(_BLANKS)
-        ):
+        if not self._or_follows():
             return False
         self._at += 2
         return True
+
+    def _or_follows(self) -> bool:
+        after = self._text[self._at + 2 : self._at + 3]
+        if self._text[self._at : self._at + 2].lower() != "or" or not after:
+            return False
+        if after in "-_" or after.isalpha() or after.isdecimal():
+            return False
+        return bool(self._text[self._at + 3 :].strip(_BLANKS))
