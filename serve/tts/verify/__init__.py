@@ -1,0 +1,1 @@
+"""Whether rendered speech says its text."""
