@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, Literal
 
 import polars as pl
@@ -39,7 +39,7 @@ class TableReader:
 
 
 class TranscriptionReader:
-    """Finished jobs, by id and by account."""
+    """Finished jobs, by id and as the cache is filled with them."""
 
     def __init__(self, uri: str) -> None:
         self._reader = TableReader(uri)
@@ -47,25 +47,6 @@ class TranscriptionReader:
     def job(self, job_id: int, min_version: int) -> Job | None:
         rows = self._latest(pl.col("id") == job_id, min_version).to_dicts()
         return job_from_row(rows[0]) if rows else None
-
-    def page(
-        self, account: str, below_id: int, exclude: Collection[int], start: int, length: int, min_version: int
-    ) -> tuple[int, list[Job]]:
-        """(total, jobs) of ``account`` with ids under ``below_id`` and not in ``exclude``, newest first.
-
-        ``total`` counts all of them; the jobs are those of rank ``start`` to ``start + length``, from 0.
-        """
-        wanted = (pl.col("account") == account) & (pl.col("id") < below_id) & ~pl.col("id").is_in(list(exclude))
-        ids = self._reader.collect(lambda t: t.filter(wanted).select("id").unique(), min_version)["id"].sort(
-            descending=True
-        )
-        page = ids.slice(start, length)
-        if page.is_empty():
-            return len(ids), []
-        chosen = (pl.col("id") >= page.min()) & (pl.col("id") <= page.max()) & pl.col("id").is_in(page.to_list())
-        return len(ids), [
-            job_from_row(row) for row in self._latest((pl.col("account") == account) & chosen, min_version).to_dicts()
-        ]
 
     def cacheable(self, min_version: int) -> pl.DataFrame:
         """What the whole-file cache is built of: ids and keys of all completed, not cached jobs."""

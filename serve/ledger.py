@@ -116,12 +116,6 @@ class RemoteLedger:
     async def leased_job(self, job_id: int, lease: str) -> Job:
         return await self._call("leased_job", job_id, lease)  # type: ignore[no-any-return]
 
-    async def get_job(self, account: str, job_id: int) -> Job | None:
-        return await self._call("get_job", account, job_id)  # type: ignore[no-any-return]
-
-    async def list_jobs(self, account: str, limit: int, offset: int) -> tuple[int, list[Job]]:
-        return await self._call("list_jobs", account, limit, offset)  # type: ignore[no-any-return]
-
     async def changes(self, since: Mapping[str, Position | None]) -> dict[str, Changes]:
         return await self._call("changes", since)  # type: ignore[no-any-return]
 

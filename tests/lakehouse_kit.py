@@ -8,6 +8,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from lakehouse.history import History
+from lakehouse.ledger import Ledger
+from lakehouse.location import Location
+from lakehouse.rows import job_from_row
 from schemas.domain import Job, JobOptions, NewJob, Outcome, Segment, Transcript, Word
 from schemas.settings import JobSettings, ServerSettings, Settings, StorageSettings
 
@@ -60,6 +64,23 @@ def outcome(job: Job, **changes: Any) -> Outcome:
         "num_speakers": 2,
     }
     return Outcome(**{**values, **changes})
+
+
+async def read_job(ledger: Ledger, account: str, job_id: int) -> Job | None:
+    """The job as a reader that has just come sees it."""
+    row = await _reader(ledger).get("transcriptions", account, job_id)
+    return None if row is None else job_from_row(row)
+
+
+async def read_jobs(ledger: Ledger, account: str, limit: int, offset: int) -> tuple[int, list[Job]]:
+    """(total, page), newest first, as a reader that has just come sees them."""
+    found = await _reader(ledger).slice("transcriptions", account, offset, limit)
+    return found.total, [job_from_row(row) for row in found.rows]
+
+
+def _reader(ledger: Ledger) -> History:
+    root = ledger._writers["transcriptions"].uri.removesuffix("/tables/transcriptions")
+    return History(Location(root, fsync=False), ledger)
 
 
 class TurnedClock:

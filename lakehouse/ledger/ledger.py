@@ -136,15 +136,6 @@ class Ledger(JobEditing):
         source = await self._answer_to(new) if new.use_cache else None
         return await self._durably(self._create(new, source))
 
-    async def get_job(self, account: str, job_id: int) -> Job | None:
-        """The job as last committed; None if there is none or it is another account's."""
-        job = await self._view.job(job_id)
-        return job if job is not None and job.account == account else None
-
-    async def list_jobs(self, account: str, limit: int, offset: int) -> tuple[int, list[Job]]:
-        """(exact total, page) of an account's jobs, newest first."""
-        return await self._view.page(account, limit, offset)
-
     async def changes(self, since: Mapping[str, Position | None]) -> dict[str, Changes]:
         """By table, what a reader at the given position lacks; None asks for what to open the table with. See `changes`."""
         return {name: self._logs[name].since(position) or self._whole(name) for name, position in since.items()}

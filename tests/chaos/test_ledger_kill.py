@@ -12,7 +12,7 @@ import polars as pl
 from lakehouse.ledger import Ledger
 from lakehouse.location import Location
 from schemas.domain import JobStatus
-from tests.lakehouse_kit import home
+from tests.lakehouse_kit import home, read_jobs
 
 ROUNDS = 10
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +75,7 @@ async def test_no_acknowledged_change_is_lost_or_doubled_by_kill_9(tmp_path: Pat
 
     settings = home(tmp_path, fsync=True)
     ledger = await Ledger.open(settings)
-    total, page = await ledger.list_jobs("ada", 100_000, 0)
+    total, page = await read_jobs(ledger, "ada", 100_000, 0)
     await ledger.close()
     status = {job.id: job.status for job in page}
     assert total == len(page) == len(status)

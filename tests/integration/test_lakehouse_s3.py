@@ -23,7 +23,7 @@ from lakehouse.objects import Objects, audio_key
 from lakehouse.signing import Signer
 from schemas.domain import JobStatus
 from schemas.errors import Conflict, PayloadTooLarge, Unavailable
-from tests.lakehouse_kit import home, new_job, outcome, transcript
+from tests.lakehouse_kit import home, new_job, outcome, read_job, read_jobs, transcript
 
 CHUNK = bytes(range(256)) * 1024
 
@@ -107,8 +107,8 @@ async def test_a_ledger_on_s3_end_to_end(bucket: str, tmp_path: Path) -> None:
     await ledger.close()
 
     ledger = await Ledger.open(settings)
-    assert await ledger.get_job("ada", done.id) == done
-    assert (await ledger.list_jobs("ada", 2, 0))[0] == 10
+    assert await read_job(ledger, "ada", done.id) == done
+    assert (await read_jobs(ledger, "ada", 2, 0))[0] == 10
     assert (await ledger.create_job(new_job("0"))).status is JobStatus.COMPLETED
     await ledger.close()
     segments = pl.scan_delta(Location.of(settings).table_uri("segments")).collect()

@@ -12,14 +12,14 @@ from lakehouse.ledger.leases import new_lease
 from lakehouse.ledger.queue import JobQueue
 from schemas.domain import Job, JobStatus
 from schemas.errors import Conflict
-from tests.lakehouse_kit import TurnedClock, home, new_job, outcome, transcript
+from tests.lakehouse_kit import TurnedClock, home, new_job, outcome, read_job, transcript
 
 
 async def until_status(ledger: Ledger, job_id: int, status: JobStatus) -> Job:
     """The job once its task has come to ``status``; virtual time moves nothing else, so turns of the loop suffice."""
     async with asyncio.timeout(10):
         while True:
-            job = await ledger.get_job("ada", job_id)
+            job = await read_job(ledger, "ada", job_id)
             assert job is not None
             if job.status is status:
                 return job
@@ -34,8 +34,8 @@ async def test_a_silent_worker_loses_the_job_and_the_last_attempt_fails_it(tmp_p
         first = await ledger.claim("w", 0)
         assert first is not None
         clock.advance(9.9)
-        assert (await ledger.get_job("ada", job.id)).status is JobStatus.PROCESSING  # type: ignore[union-attr]
-        clock.advance(0.2)
+        assert (await read_job(ledger, "ada", job.id)).status is JobStatus.PROCESSING  # type: ignore[union-attr]
+        clock.advance(1.2)
         await until_status(ledger, job.id, JobStatus.SUBMITTED)
         with pytest.raises(Conflict, match="lease"):
             await ledger.complete(job.id, first.lease, outcome(job), transcript())

@@ -14,7 +14,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
+from lakehouse.history import History
 from lakehouse.ledger import Ledger
+from lakehouse.location import Location
+from lakehouse.rows import job_from_row
 from schemas.domain import JobStatus
 from schemas.errors import Conflict
 from tests.lakehouse_kit import TurnedClock, home, new_job, outcome, transcript
@@ -45,11 +48,17 @@ class LedgerMachine(RuleBasedStateMachine):
         self.clock = TurnedClock()
         self.model: dict[int, Modelled] = {}
         self.ledger: Ledger = self.run(Ledger.open(self.settings, clock=self.clock))
+        # One reader for the whole walk: it follows the ledger over restarts.
+        self.history = History(Location.of(self.settings), self)
+
+    async def changes(self, since: Any) -> Any:
+        return await self.ledger.changes(since)
 
     def run(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
 
     def teardown(self) -> None:
+        self.run(self.history.close())
         self.run(self.ledger.close())
         self.loop.close()
         shutil.rmtree(self.folder)
@@ -151,7 +160,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def lists_tell_what_the_model_knows(self) -> None:
         for account in ("ada", "bob"):
-            total, page = self.run(self.ledger.list_jobs(account, 3, 1))
+            found = self.run(self.history.slice("transcriptions", account, 1, 3))
+            total, page = found.total, [job_from_row(row) for row in found.rows]
             mine = sorted((i for i, m in self.model.items() if m.account == account), reverse=True)
             assert total == len(mine)
             assert [job.id for job in page] == mine[1:4]

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 
 from audio.sniff import refuse
 from lakehouse.objects import audio_key
+from lakehouse.rows import job_from_row
 from schemas.api.transcription import (
     DeletedBody,
     QueryUrls,
@@ -83,9 +84,10 @@ async def get_transcription(
     word_level_timestamps: Annotated[bool, Query(description="Include word-level timestamps in segments.")] = False,
 ) -> TranscriptionBody:
     """One job: its status and, when completed, the transcript with speakers and times."""
-    job = await s.ledger.get_job(user.account, job_id)
-    if job is None or job.status is JobStatus.DELETED:
+    row = await s.history.get("transcriptions", user.account, job_id)
+    if row is None:
         raise NotFound(f"there is no transcription {job_id} in your account", param="id")
+    job = job_from_row(row)
     transcript = await _transcript(s, job)
     audio_url = await s.signed_url(job.playback_key, f"{job.id}.opus") if job.playback_key else None
     return TranscriptionBody.of(job, transcript, audio_url, words=word_level_timestamps)
@@ -109,9 +111,10 @@ async def list_transcriptions(
     offset: Annotated[int, Query(ge=0, le=2**31, description="Pagination offset.")] = 0,
 ) -> TranscriptionList:
     """Your jobs, newest first."""
-    total, jobs = await s.ledger.list_jobs(user.account, limit, offset)
+    found = await s.history.slice("transcriptions", user.account, offset, limit)
+    jobs = [job_from_row(row) for row in found.rows]
     items = [TranscriptionItem.of(job, await s.signed_url(job.audio_key, job.filename)) for job in jobs]
-    return TranscriptionList(total=total, limit=limit, offset=offset, transcriptions=items)
+    return TranscriptionList(total=found.total, limit=limit, offset=offset, transcriptions=items)
 
 
 async def _transcript(s: Services, job: Job) -> Transcript | None:
