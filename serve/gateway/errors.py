@@ -39,7 +39,7 @@ class RequestIds:
         sent = Headers(scope=scope).get(_HEADER, "")
         answer_with_id = not sent
         request_id = sent if 0 < len(sent) <= 64 and sent.isascii() and sent.isprintable() else f"req_{uuid.uuid4().hex}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, answer_with_id=answer_with_id)
 
         async def send_with_id(message: Message) -> None:
             if answer_with_id and message["type"] == "http.response.start":
@@ -93,7 +93,11 @@ def install(app: FastAPI) -> None:
 
     async def unknown(request: Request, error: Exception) -> Response:
         logger.error("unexpected %s on %s %s", type(error).__name__, request.method, request.url.path, exc_info=error)
-        return respond(request, FluxionsError("something broke on our side; the request id helps to find it"))
+        response = respond(request, FluxionsError("something broke on our side; the request id helps to find it"))
+        # This handler answers from outside our middleware.
+        if getattr(request.state, "answer_with_id", False):
+            response.headers[_HEADER] = request.state.request_id
+        return response
 
     app.add_exception_handler(FluxionsError, known)
     app.add_exception_handler(RequestValidationError, invalid)

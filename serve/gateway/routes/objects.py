@@ -17,7 +17,8 @@ router = APIRouter(tags=["objects"])
 _TYPES = {".opus": "audio/ogg", ".json": "application/json", ".txt": "text/plain; charset=utf-8"}
 
 
-@router.api_route("/objects/{key:path}", methods=["GET", "HEAD"])
+@router.head("/objects/{key:path}", include_in_schema=False)
+@router.get("/objects/{key:path}")
 async def download(
     key: str,
     request: Request,

@@ -1,0 +1,23 @@
+"""Fixtures of the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.contract.gateway import Running, running
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path / "home") as started:
+        yield started
+
+
+@pytest.fixture
+async def client(gateway: Running) -> AsyncIterator[httpx.AsyncClient]:
+    async with gateway.client() as client:
+        yield client

@@ -1,0 +1,110 @@
+"""The real gateway in process: a real ledger, real tables, real objects, real engines, and no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import httpx
+import numpy as np
+from fastapi import FastAPI
+
+from audio.pcm import to_float
+from lakehouse.ledger import Ledger
+from lakehouse.objects import Objects
+from lakehouse.signing import Signer, home_secret
+from schemas.domain import Recognition, Seconds, SoundEvent, Span, Turn, Word
+from schemas.engines import Diarizer, EngineInfo, EventDetector, Recognizer, VoiceWindows
+from schemas.settings import ServerSettings, Settings, StorageSettings
+from serve import engines
+from serve.gateway.app import create_app
+from serve.gateway.services import Services
+
+USER_KEY = "fx_user_of_the_contract_tests"
+OTHER_KEY = "fx_other_account_of_the_tests"
+OPERATOR_KEY = "fx_operator_of_the_contract_tests"
+
+
+class LocalEngines:
+    """The embedded engines in this process, loaded when first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def _recognizer(self) -> Recognizer:
+        return engines.build_recognizer(self._settings)
+
+    @cached_property
+    def _diarizer(self) -> Diarizer:
+        return engines.build_diarizer(self._settings)
+
+    @cached_property
+    def _events(self) -> EventDetector:
+        return engines.build_event_detector(self._settings)
+
+    async def recognize(self, pcm: bytes) -> Recognition:
+        samples = to_float(np.frombuffer(pcm, "<i2"))
+        return (await asyncio.to_thread(lambda: self._recognizer.recognize([samples])))[0]
+
+    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds) -> VoiceWindows:
+        samples = to_float(np.frombuffer(pcm, "<i2"))
+        return await asyncio.to_thread(lambda: self._diarizer.observe(samples, speech, offset_secs))
+
+    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span]) -> list[Turn]:
+        return await asyncio.to_thread(lambda: self._diarizer.resolve(windows, speech))
+
+    async def detect_events(
+        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds
+    ) -> list[SoundEvent]:
+        return await asyncio.to_thread(lambda: self._events.detect(speech, words, duration_secs))
+
+    async def infos(self) -> list[EngineInfo]:
+        return list(engines.describe(self._settings))
+
+    def close(self) -> None:
+        if "_recognizer" in self.__dict__:
+            self._recognizer.close()
+
+
+@dataclass
+class Running:
+    """A gateway and what stands behind it."""
+
+    app: FastAPI
+    services: Services
+    ledger: Ledger
+
+    def client(self, key: str | None = USER_KEY) -> httpx.AsyncClient:
+        headers = {} if key is None else {"Authorization": key}
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+
+
+@asynccontextmanager
+async def running(home: Path, settings: Settings | None = None) -> AsyncIterator[Running]:
+    """A gateway over a new ledger in ``home``, with a user's, a stranger's and the operator's key."""
+    settings = settings or Settings(server=ServerSettings(home=home), storage=StorageSettings(fsync=False))
+    ledger = await Ledger.open(settings)
+    local = LocalEngines(settings)
+    try:
+        await ledger.create_key("default", "tests", ("user",), USER_KEY)
+        await ledger.create_key("other", "tests", ("user",), OTHER_KEY)
+        await ledger.create_key("operator", "tests", ("operator", "user"), OPERATOR_KEY)
+        objects = Objects.of(settings)
+        services = Services(
+            settings=settings,
+            ledger=ledger,
+            objects=objects,
+            signer=Signer(objects, home_secret(settings.home)),
+            engines=local,
+            engine_revision=engines.engine_revision(settings),
+        )
+        yield Running(create_app(services), services, ledger)
+    finally:
+        local.close()
+        await ledger.close()
