@@ -67,7 +67,7 @@ def queries(seed: int = 16) -> list[str]:
 def odd_runs(num: int = 400, seed: int = 17) -> list[str]:
     """Runs of characters that are hard to cut into tokens."""
     chance = random.Random(seed)
-    words = "a bb 1 22 c3 4d Foo bar é naïve e\u0301 e 1.5 3e Σ İx ⓐ ½ kg".split()
+    words = _VOCABULARY["runs"]
     marks = [*"...--__//@:+,&#~ ", "://", "..", "<", ">", "<b>", "</b>", "&amp;", "’", "\u00a0", "?"]
     found: set[str] = set()
     while len(found) < num:
