@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.engines import Part
 from schemas.errors import InvalidParameter
-from serve.tts.chunks import pause_after, passages
+from serve.tts.chunks import passages, pause_after
 from serve.tts.text.marks import check_marks, parts_of
 from serve.tts.text.sentences import FIRST_MAX_CHARS, MAX_CHARS
 
