@@ -17,12 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
 from lakehouse.durable import fsync_checkpoint, fsync_commits, fsync_with_parents
 from lakehouse.location import Location
+from lakehouse.maintenance.files import Exchange
 from schemas.tables import Table
 
 log = logging.getLogger(__name__)
@@ -109,6 +112,44 @@ class Appender:
             self._stale = True
         self.version = handle.version()
         self._flush([])
+
+    def exchange(self, change: Exchange) -> bool:
+        """Put files in the place of others, durably, in one commit; False, and nothing done, if one of those is gone.
+
+        Raises CommitError.
+        """
+        try:
+            self._guard()
+            handle = DeltaTable(self.uri)
+            if not {file.path for file in change.out} <= set(pl.DataFrame(handle.get_add_actions())["path"]):
+                return False
+            now = int(time.time() * 1000)
+            handle.create_write_transaction(
+                [
+                    *(AddAction(f.path, f.size_bytes, {}, now, change.data_change, f.stats) for f in change.into),
+                    *(
+                        RemoveAction(
+                            path=f.path,
+                            data_change=change.data_change,
+                            deletion_timestamp=now,
+                            size=f.size_bytes,
+                            partition_values={},
+                        )
+                        for f in change.out
+                    ),
+                ],
+                mode="append",
+                schema=handle.schema(),
+                post_commithook_properties=_NO_HOOKS,
+            )
+        except BaseException as error:
+            raise CommitError(self.table.name, []) from error
+        finally:
+            # The kept handle has not seen this version.
+            self._stale = True
+        self.version = handle.version()
+        self._flush([])
+        return True
 
     def write_checkpoint(self) -> None:
         """Write a checkpoint on a handle of its own; safe beside commits."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lakehouse.appender import Appender, CommitError, Row
 from lakehouse.location import Location
+from lakehouse.maintenance.files import Exchange
 from schemas.errors import Unavailable
 from schemas.tables import Table
 
@@ -78,6 +79,10 @@ class TableWriter:
         return cls(appender, thread)
 
     @property
+    def table(self) -> Table:
+        return self._appender.table
+
+    @property
     def uri(self) -> str:
         return self._appender.uri
 
@@ -118,6 +123,22 @@ class TableWriter:
         except CommitError as error:
             name = self._appender.table.name
             raise Unavailable(f"rows of the table {name} could not be removed", code="commit_failed") from error
+
+    async def exchange(self, change: Exchange) -> bool:
+        """Put files in the place of others between two commits; see `Appender.exchange`. Raises Unavailable."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._appender.exchange, change)
+        except CommitError as error:
+            name = self._appender.table.name
+            raise Unavailable(f"files of the table {name} could not be exchanged", code="commit_failed") from error
+
+    async def checkpoint(self) -> None:
+        """Write a checkpoint of the version at hand, after one that is being written."""
+        if self._checkpoint is not None:
+            await asyncio.wait([self._checkpoint])
+        if self._appender.checkpointed < self.version:
+            self._checkpoint = asyncio.create_task(self._make_checkpoint())
+            await asyncio.wait([self._checkpoint])
 
     async def close(self) -> None:
         """Commit what is queued, then stop."""

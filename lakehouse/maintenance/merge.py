@@ -1,0 +1,164 @@
+"""Merging: small files, as commits leave them, become sorted runs; runs become fewer and larger.
+
+A run is a set of files without overlap, sorted by the table's key. The tail of small files is merged into a new run, and
+with it every run that is not much larger than what is merged already. So each run that stays is more than `GROWTH` times
+the next smaller one: ten million rows are about ten runs at most, and a row is rewritten a number of times that grows with
+the logarithm of the table, not with every merge (a log-structured merge tree, O'Neil et al. 1996, tiered by size).
+
+Events lie in order of time instead, so their full files overlap nothing that comes later and are never rewritten.
+Memory is bounded by the tail of one step and one file: runs are read range by range.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+from obstore.store import ObjectStore
+
+from lakehouse.maintenance.files import DataFile, Exchange, NewFile, data_files, run_path, scan_files, write_file
+from schemas.tables import Table
+
+GROWTH = 2
+_SAMPLES_PER_FILE = 256
+
+_SORT_KEYS = {
+    "job_events": ("seq",),
+    "transcriptions": ("account", "id", "revision"),
+    "segments": ("account", "id", "revision", "position"),
+}
+_WIDE_FILE_ROWS = {"segments": 50_000}
+
+Bound = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MergePolicy:
+    """When to merge and how large files grow."""
+
+    min_tail_files: int = 8
+    """Fewer small files than these are left alone: they cost readers nothing worth a rewrite."""
+    file_rows: int = 250_000
+
+    def of(self, table: Table) -> MergePolicy:
+        """The policy for a table; rows that carry words make fewer to a file."""
+        return replace(self, file_rows=min(self.file_rows, _WIDE_FILE_ROWS.get(table.name, self.file_rows)))
+
+    @property
+    def max_tail_rows(self) -> int:
+        """Rows of small files that one step takes into memory."""
+        return 2 * self.file_rows
+
+
+def sort_key(table: Table) -> tuple[str, ...]:
+    """The columns a table's runs are sorted by."""
+    return _SORT_KEYS.get(table.name, ("account", "id"))
+
+
+def merge_step(uri: str, store: ObjectStore, table: Table, policy: MergePolicy) -> Exchange | None:
+    """The next exchange that makes the table tidier, its files written; None if there is nothing to do. Blocks.
+
+    Step after step comes to an end: each leaves fewer small files, and none leaves less than `min_tail_files` to do.
+    """
+    tail, runs = _plan(data_files(uri, table), table, policy)
+    if not tail:
+        return None
+    key = sort_key(table)
+    # Rows of one (account, id) stay together, so that ranges are cut by two columns at most.
+    cut = key[:2]
+    fresh = scan_files(uri, tail, table).collect().sort(key, maintain_order=True)
+    written: list[NewFile] = []
+    run = uuid.uuid4().hex
+    for low, high in _ranges(uri, table, fresh, runs, cut, policy.file_rows):
+        frames = [fresh.filter(_within(cut, low, high))]
+        frames += [scan_files(uri, f, table).filter(_within(cut, low, high)).collect() for f in _touching(runs, cut, low, high)]
+        merged = pl.concat(frames).sort(key, maintain_order=True)
+        for piece in merged.iter_slices(policy.file_rows):
+            if piece.height:
+                written.append(write_file(store, run_path(run, len(written)), piece, table))
+    return Exchange([*tail, *(file for files in runs for file in files)], written, data_change=False)
+
+
+def _plan(files: Sequence[DataFile], table: Table, policy: MergePolicy) -> tuple[list[DataFile], list[list[DataFile]]]:
+    """(small files to merge now, runs to merge them into); nothing when the tail is short."""
+    tail = [file for file in files if file.run is None]
+    if len(tail) < policy.min_tail_files:
+        return [], []
+    runs: dict[str, list[DataFile]] = {}
+    for file in files:
+        settled = sort_key(table) == ("seq",) and file.num_rows >= policy.file_rows // 2
+        if file.run is not None and not settled:
+            runs.setdefault(file.run, []).append(file)
+    taken: list[DataFile] = []
+    rows = 0
+    for file in tail:
+        if taken and rows + file.num_rows > policy.max_tail_rows:
+            break
+        taken.append(file)
+        rows += file.num_rows
+    absorbed: list[list[DataFile]] = []
+    for _, run in sorted((sum(file.num_rows for file in run), run) for run in _ordered(runs)):
+        held = sum(file.num_rows for file in run)
+        if held > GROWTH * rows:
+            break
+        absorbed.append(run)
+        rows += held
+    return taken, absorbed
+
+
+def _ordered(runs: dict[str, list[DataFile]]) -> Iterator[list[DataFile]]:
+    yield from (sorted(files, key=lambda file: file.path) for files in runs.values())
+
+
+def _ranges(
+    uri: str, table: Table, fresh: pl.DataFrame, runs: Sequence[Sequence[DataFile]], cut: Sequence[str], file_rows: int
+) -> list[tuple[Bound | None, Bound | None]]:
+    """Ranges of keys, [low, high) with None for no bound, that hold about ``file_rows`` rows each.
+
+    Cut at a sample of the keys: one in `step` of each input, so a range is off by at most that for each input.
+    """
+    step = max(1, file_rows // _SAMPLES_PER_FILE)
+    samples = [fresh.select(cut).gather_every(step)]
+    samples += [scan_files(uri, run, table).select(cut).gather_every(step).collect() for run in runs]
+    keys = pl.concat(samples).sort(cut)
+    # A little under the size of a file, lest nearly every range make a full one and a crumb.
+    every = max(1, int(0.9 * file_rows) // step)
+    marks: list[Bound] = list(dict.fromkeys(keys.gather_every(every).rows()))[1:]
+    return list(zip([None, *marks], [*marks, None], strict=True))
+
+
+def _touching(
+    runs: Sequence[Sequence[DataFile]], cut: Sequence[str], low: Bound | None, high: Bound | None
+) -> Iterator[list[DataFile]]:
+    """Of each run the files that may hold rows of a range, by the first column of the key."""
+    column = cut[0]
+    for run in runs:
+        files = [
+            file
+            for file in run
+            if (low is None or file.high[column] is None or file.high[column] >= low[0])
+            and (high is None or file.low[column] is None or file.low[column] <= high[0])
+        ]
+        if files:
+            yield files
+
+
+def _within(cut: Sequence[str], low: Bound | None, high: Bound | None) -> pl.Expr:
+    wanted = pl.lit(value=True)
+    if low is not None:
+        # The plain comparison says nothing new, but row groups are skipped by it.
+        wanted = wanted & (pl.col(cut[0]) >= low[0]) & ~_before(cut, low)
+    if high is not None:
+        wanted = wanted & (pl.col(cut[0]) <= high[0]) & _before(cut, high)
+    return wanted
+
+
+def _before(cut: Sequence[str], bound: Bound) -> pl.Expr:
+    """Rows whose key is less than ``bound``, column by column."""
+    first = pl.col(cut[0]) < bound[0]
+    if len(cut) == 1:
+        return first
+    return first | ((pl.col(cut[0]) == bound[0]) & (pl.col(cut[1]) < bound[1]))
