@@ -102,7 +102,7 @@ def _second_voice(embeddings: Embeddings, least: int) -> NDArray[np.bool_] | Non
     """
     if len(embeddings) < 2 * least:
         return None
-    distances = 1.0 - embeddings @ embeddings.T
+    distances = np.maximum(1.0 - embeddings @ embeddings.T, 0.0)  # rounding takes equal windows below zero
     node = to_tree(linkage(distances[np.triu_indices(len(embeddings), 1)], "average"))
     while not node.is_leaf():
         smaller, larger = sorted((node.left, node.right), key=lambda side: side.count)
