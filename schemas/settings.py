@@ -106,6 +106,9 @@ class SpeechSettings(_Concern):
         2 * _MIB, ge=1024, le=16 * _MIB, description="Largest message a speech socket reads, bytes."
     )
     tts_socket_queue: int = Field(16, ge=1, le=1000, description="Renders that may wait on one speech socket.")
+    tts_verify_retries: int = Field(
+        2, ge=0, le=10, description="Times a passage that misreads its text is rendered again at most."
+    )
     usd_per_million_chars: float = Field(10.0, ge=0, description="Price of a million characters spoken, USD.")
     anonymous_renders_per_minute: int = Field(
         120, ge=0, description="Renders without a key from one address in a minute; ten times that from all together."
