@@ -7,6 +7,7 @@ content hashes and ids, never a client's words.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import hashlib
 import re
 import uuid
@@ -167,6 +168,12 @@ class Objects:
         async for batch in obstore.list(self._store, checked(prefix)):
             for meta in batch:
                 yield meta["path"], meta["size"]
+
+    async def list_times(self, prefix: str) -> AsyncIterator[tuple[str, dt.datetime]]:
+        """(key, when it was last written) of every object under the folder ``prefix``, in no order."""
+        async for batch in obstore.list(self._store, checked(prefix)):
+            for meta in batch:
+                yield meta["path"], meta["last_modified"]
 
     async def sign(self, key: str, expires_in: timedelta) -> str:
         """An absolute URL to GET the object, from a store that signs itself."""

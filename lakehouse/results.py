@@ -41,6 +41,15 @@ def result_keys(key: str) -> tuple[str, str, str]:
     return key, text_key(key), segments_key(key)
 
 
+def main_key(key: str) -> str:
+    """The result that a view of it belongs to; any other key is its own."""
+    if key.startswith("results/"):
+        for ending in (".segments.json", ".txt"):
+            if key.endswith(ending):
+                return key.removesuffix(ending) + _ENDING
+    return key
+
+
 async def put_result(objects: Objects, key: str, transcript: Transcript) -> None:
     """Write the result and its views, durably; the result last, so that what has it has its views."""
     segments = [SegmentBody.of(segment, words=True).model_dump(mode="json") for segment in transcript.segments]

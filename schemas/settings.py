@@ -66,6 +66,13 @@ class StorageSettings(_Concern):
     )
     checkpoint_interval: int = Field(20, ge=2, le=1000, description="Delta commits between two checkpoints of a table.")
     fsync: bool = Field(True, description="Flush commits and uploads to the disk before they are acknowledged.")
+    vacuum_hours: int = Field(
+        24, ge=1, le=8760, description="How long files of older table versions stay: the reach of time travel, h."
+    )
+    event_retention_days: float = Field(
+        30.0, ge=0, le=36_500, description="How long the events of a finished job are kept; the job itself stays, days."
+    )
+    orphan_hours: float = Field(24.0, ge=1, le=8760, description="Age at which an object that no row names is removed, h.")
 
 
 class LimitSettings(_Concern):

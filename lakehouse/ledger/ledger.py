@@ -31,6 +31,8 @@ from lakehouse.ledger.view import JobView
 from lakehouse.ledger.voices import VoiceBook
 from lakehouse.location import Location
 from lakehouse.lock import HomeLock, take_lock
+from lakehouse.maintenance.merge import MergePolicy
+from lakehouse.maintenance.service import Maintenance, MaintenanceReport
 from lakehouse.objects import Objects
 from lakehouse.reads import EventReader
 from lakehouse.rows import Row, event_row, job_from_row, transcription_row
@@ -60,7 +62,14 @@ class LedgerStats:
 class Ledger(JobEditing):
     """Made by ``Ledger.open``; see the module for its promises. Methods raise Unavailable when a commit fails."""
 
-    def __init__(self, settings: Settings, clock: Clock, lock: HomeLock, writers: dict[str, TableWriter]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        lock: HomeLock,
+        writers: dict[str, TableWriter],
+        merge_policy: MergePolicy | None = None,
+    ) -> None:
         self._settings = settings.jobs
         self._clock = clock
         self._lock = lock
@@ -80,6 +89,7 @@ class Ledger(JobEditing):
         objects = Objects.of(settings)
         eraser = Eraser(writers, objects, self._shared_keys)
         self._projector = Projector(self._finished, writers["segments"], objects, self._forget, eraser.erase)
+        self._maintenance = Maintenance(settings, writers, self._live, clock, lock.check, merge_policy)
         self._changes: set[asyncio.Task[Any]] = set()
         self._events.on_landed = self._learn_landed
         self._logs = ChangeLog.several([name for name in writers if name != "job_events"])
@@ -91,7 +101,9 @@ class Ledger(JobEditing):
         self._expiry: asyncio.Task[None]
 
     @classmethod
-    async def open(cls, settings: Settings, *, clock: Clock | None = None) -> Ledger:
+    async def open(
+        cls, settings: Settings, *, clock: Clock | None = None, merge_policy: MergePolicy | None = None
+    ) -> Ledger:
         """Take the home, open its tables, rebuild what was under way. Raises Conflict if another ledger has the home."""
         location = Location.of(settings)
         lock = await take_lock(location)
@@ -105,7 +117,7 @@ class Ledger(JobEditing):
                     checkpoint_interval=settings.storage.checkpoint_interval,
                     guard=lock.check,
                 )
-            ledger = cls(settings, clock or SystemClock(), lock, writers)
+            ledger = cls(settings, clock or SystemClock(), lock, writers, merge_policy)
             await ledger._restore()
         except BaseException:
             for writer in writers.values():
@@ -122,6 +134,7 @@ class Ledger(JobEditing):
         self._closed = True
         self._expiry.cancel()
         await asyncio.wait([self._expiry])
+        await self._maintenance.close()
         if self._changes:
             await asyncio.wait(self._changes)
         await self._projector.close()
@@ -197,6 +210,15 @@ class Ledger(JobEditing):
             except Unavailable:
                 log.warning("the lease on job %d could not be taken back; trying again", job_id)
 
+    async def maintain(self, task: str, wait_secs: float) -> MaintenanceReport | None:
+        """Run or join a task of `lakehouse.maintenance`; None if it takes longer than ``wait_secs``: then ask again.
+
+        Raises InvalidParameter for one that is not, Unavailable when a table cannot be written.
+        """
+        if self._closed:
+            raise Unavailable("the ledger is closing; try again", code="closed")
+        return await self._maintenance.run(task, wait_secs)
+
     async def stats(self) -> LedgerStats:
         return LedgerStats(
             live_jobs=self._live.count_by_status(),
@@ -220,6 +242,7 @@ class Ledger(JobEditing):
         return await asyncio.shield(task)
 
     async def _create(self, new: NewJob, source: Job | None) -> Job:
+        await self._maintenance.admit(new.audio_key)
         job_id, created_at = self._ids.next()
         if source is None or source.id in self._deleted:
             job = jobs.submitted(job_id, created_at, new)
@@ -284,6 +307,7 @@ class Ledger(JobEditing):
     def _after(self, seq: int, job: Job, transcript: Transcript | None) -> None:
         """What memory, and through it every reader, learns from a committed event."""
         self._logs["transcriptions"].add([transcription_row(job)])
+        self._maintenance.saw(job)
         if job.status is JobStatus.SUBMITTED:
             self._leases.drop(job.id)
             self._queue.put(job.id)

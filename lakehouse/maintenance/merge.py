@@ -74,7 +74,9 @@ def merge_step(uri: str, store: ObjectStore, table: Table, policy: MergePolicy) 
     run = uuid.uuid4().hex
     for low, high in _ranges(uri, table, fresh, runs, cut, policy.file_rows):
         frames = [fresh.filter(_within(cut, low, high))]
-        frames += [scan_files(uri, f, table).filter(_within(cut, low, high)).collect() for f in _touching(runs, cut, low, high)]
+        frames += [
+            scan_files(uri, f, table).filter(_within(cut, low, high)).collect() for f in _touching(runs, cut, low, high)
+        ]
         merged = pl.concat(frames).sort(key, maintain_order=True)
         for piece in merged.iter_slices(policy.file_rows):
             if piece.height:
@@ -158,7 +160,8 @@ def _within(cut: Sequence[str], low: Bound | None, high: Bound | None) -> pl.Exp
 
 def _before(cut: Sequence[str], bound: Bound) -> pl.Expr:
     """Rows whose key is less than ``bound``, column by column."""
-    first = pl.col(cut[0]) < bound[0]
+    first: pl.Expr = pl.col(cut[0]) < bound[0]
     if len(cut) == 1:
         return first
-    return first | ((pl.col(cut[0]) == bound[0]) & (pl.col(cut[1]) < bound[1]))
+    tied: pl.Expr = (pl.col(cut[0]) == bound[0]) & (pl.col(cut[1]) < bound[1])
+    return first | tied
