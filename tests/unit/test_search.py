@@ -1,0 +1,203 @@
+"""Search over real tables: the newest hits and no others, one for a transcription, and no more read than they need."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from lakehouse.search import Search, lexemes, parse
+from lakehouse.search.compiler import matches
+from lakehouse.search.newest import Key, Match, newest, stream
+from lakehouse.search.rows import FIRST_SLICE_ROWS
+from lakehouse.snapshot import Snapshot
+from lakehouse.tail import AccountView
+from schemas.tables import table
+from tests.search_kit import texts
+
+T = TypeVar("T")
+BEGAN = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+TABLES = ("turns", "segments", "transcriptions", "tts_renders")
+
+
+class Tables:
+    """Tables as they lie in a folder; a source of rows for search."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        for name in TABLES:
+            self.write(name, [])
+
+    def write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Append rows; columns not given are empty, zero or null."""
+        filled = [{**_blank(table(name).schema), **row} for row in rows]
+        write_deltalake(self._uri(name), pa.Table.from_pylist(filled, schema=table(name).schema), mode="append")
+
+    async def read(self, tables: Sequence[str], account: str, read: Callable[[Sequence[Any]], T]) -> T:
+        return read([AccountView(account, Snapshot.open(self._uri(name), name), None) for name in tables])
+
+    def _uri(self, name: str) -> str:
+        return str(self._folder / name)
+
+
+def _blank(schema: pa.Schema) -> dict[str, Any]:
+    def value(kind: pa.DataType) -> Any:
+        if pa.types.is_string(kind):
+            return ""
+        if pa.types.is_timestamp(kind):
+            return BEGAN
+        return [] if pa.types.is_list(kind) else False if pa.types.is_boolean(kind) else 0
+
+    return {field.name: None if field.nullable else value(field.type) for field in schema}
+
+
+def said(row_id: int, text: str, account: str = "ada", hours: float | None = None, **columns: Any) -> dict[str, Any]:
+    at = BEGAN + dt.timedelta(hours=row_id if hours is None else hours)
+    return {"id": row_id, "account": account, "created_at": at, "text": text, "lexemes": lexemes(text), **columns}
+
+
+def recording(row_id: int, filename: str, **columns: Any) -> dict[str, Any]:
+    row = said(row_id, "", **{"filename": filename, "status": "completed", **columns})
+    del row["text"], row["lexemes"]
+    return row
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Tables:
+    return Tables(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "query", ["dentist", "dentist or flight", "-the the", '"the dentist"', "dentist -flight", "herring xyzzy"]
+)
+async def test_the_newest_turns_are_those_a_scan_of_all_finds(tables: Tables, query: str) -> None:
+    rows = [said(number, text, hours=(number * 7919) % 9973) for number, text in enumerate(texts(5000))]
+    tables.write("turns", rows[:3000])
+    tables.write("turns", rows[3000:])
+    hits = await Search(tables).turns("ada", query, 30)
+    all_found = pl.DataFrame(rows).filter(matches(parse(query))).sort("created_at", "id", descending=True)
+    assert [hit.row["id"] for hit in hits] == all_found["id"].to_list()[:30]
+    assert all("lexemes" not in hit.row and hit.object == "conversation_turn" for hit in hits)
+
+
+async def test_nothing_of_another_account_is_found(tables: Tables) -> None:
+    tables.write("turns", [said(1, "my dentist"), said(2, "a dentist", account="bob"), said(3, "no dentist", account="ad")])
+    tables.write("transcriptions", [recording(4, "dentist.wav", account="bob")])
+    assert [hit.row["id"] for hit in await Search(tables).everything("ada", "dentist")] == [1]
+    assert await Search(tables).everything("eve", "dentist") == []
+
+
+async def test_a_transcription_is_one_hit_at_its_first_segment_that_matches(tables: Tables) -> None:
+    said_in_1 = ["hello there", "a dentist called", "the dentists again"]
+    tables.write(
+        "segments", [said(1, text, position=i, start_secs=i * 10.0) for i, text in reversed([*enumerate(said_in_1)])]
+    )
+    tables.write("segments", [said(2, "no teeth here", start_secs=3.0)])
+    tables.write("transcriptions", [recording(1, "call.wav"), recording(2, "dentist_call.wav"), recording(3, "other.wav")])
+    hits = await Search(tables).transcriptions("ada", "dentist")
+    assert [(hit.row["id"], hit.start_secs, hit.snippet) for hit in hits] == [
+        (2, None, "<mark>dentist</mark>_call.wav"),
+        (1, 10.0, "a <mark>dentist</mark> called"),
+    ]
+
+
+async def test_words_of_a_name_and_of_segments_make_one_hit_with_a_time(tables: Tables) -> None:
+    tables.write("segments", [said(1, "my dentist", start_secs=2.5)])
+    tables.write("transcriptions", [recording(1, "Dentist-2024.mp3")])
+    assert [hit.start_secs for hit in await Search(tables).transcriptions("ada", "dentists")] == [2.5]
+    assert [hit.start_secs for hit in await Search(tables).transcriptions("ada", "dentist-20")] == [None]
+
+
+async def test_what_was_deleted_or_transcribed_anew_is_not_found_by_its_old_words(tables: Tables) -> None:
+    tables.write("segments", [said(1, "my dentist"), said(2, "a dentist"), said(3, "dentist")])
+    tables.write("transcriptions", [recording(1, "a.wav"), recording(2, "b.wav"), recording(3, "c.wav")])
+    tables.write("segments", [said(2, "a florist", revision=1)])
+    tables.write("transcriptions", [recording(2, "b.wav", revision=1), recording(3, "c.wav", revision=1, status="deleted")])
+    search = Search(tables)
+    assert [hit.row["id"] for hit in await search.transcriptions("ada", "dentist")] == [1]
+    assert [hit.row["id"] for hit in await search.transcriptions("ada", "florist")] == [2]
+
+
+async def test_everything_is_turns_then_transcriptions_then_renders_each_with_its_limit(tables: Tables) -> None:
+    tables.write("turns", [said(number, "dentist") for number in (1, 2, 3)])
+    tables.write("transcriptions", [recording(number, "dentist.wav") for number in (4, 5, 6)])
+    tables.write("tts_renders", [said(number, "dear dentist") for number in (7, 8, 9)])
+    found = [(hit.object, hit.row["id"]) for hit in await Search(tables).everything("ada", "dentist", 2)]
+    turns, recordings = [("conversation_turn", 3), ("conversation_turn", 2)], [("transcription", 6), ("transcription", 5)]
+    assert found == [*turns, *recordings, ("tts", 9), ("tts", 8)]
+
+
+async def test_stop_words_alone_find_nothing(tables: Tables) -> None:
+    tables.write("turns", [said(1, "the and of")])
+    tables.write("transcriptions", [recording(2, "the.wav")])
+    for query in ("the", "-the", "", '"', "the or of", "\x00"):
+        assert await Search(tables).everything("ada", query) == []
+
+
+class CountedRun:
+    """``num_rows`` rows with id and time by place, of which every ``step``-th matches; counts what is read."""
+
+    def __init__(self, num_rows: int, step: int) -> None:
+        self.ids = self.created = np.arange(num_rows)
+        self.frame = pl.DataFrame({"hit": self.ids % step == 0})
+        self.num_read = 0
+
+    @property
+    def part(self) -> CountedRun:
+        return self
+
+    @property
+    def keys(self) -> CountedRun:
+        return self
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def places(self, start: int, end: int) -> NDArray[np.int64]:
+        return self.ids[start:end]
+
+    def rank_of(self, created: int, start: int = 0, end: int | None = None) -> int:
+        return created
+
+    def read(self, places: NDArray[np.int64], columns: Sequence[str] | None = None) -> pl.DataFrame:
+        self.num_read += len(places)
+        return self.frame[places]
+
+
+@pytest.mark.parametrize(("step", "most_read"), [(1, 1), (100, 1), (1000, 15), (10_000, 127)])
+def test_no_more_is_read_than_twice_what_lies_before_the_last_hit(step: int, most_read: int) -> None:
+    run = CountedRun(300_000, step)
+    hits = newest([stream("row", 0, run, ["hit"], lambda f: f["hit"], 20)], 20, lambda found: [key[1] for key, _ in found])
+    assert hits == [number for number in range(299_999, -1, -1) if number % step == 0][:20]
+    assert run.num_read <= most_read * FIRST_SLICE_ROWS
+
+
+_KEYS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), max_size=40)
+
+
+@given(st.lists(_KEYS, max_size=4), st.integers(1, 10), st.integers(1, 5), st.integers(2, 5))
+def test_several_streams_give_the_newest_keys_with_all_their_matches(
+    runs: list[list[Key]], limit: int, length: int, dropped: int
+) -> None:
+    def slices(number: int, keys: list[Key]) -> Iterator[tuple[Key, list[tuple[Key, Match]]]]:
+        ordered = [(key, Match("row", number, place)) for place, key in enumerate(sorted(keys, reverse=True))]
+        for start in range(0, len(ordered), length):
+            part = ordered[start : start + length]
+            yield part[-1][0], part
+
+    def confirm(settled: list[tuple[Key, list[Match]]]) -> list[tuple[Key, int]]:
+        return [(key, len(found)) for key, found in settled if key[0] % dropped]
+
+    every = [key for keys in runs for key in keys]
+    expected = [(key, every.count(key)) for key in sorted(set(every), reverse=True) if key[0] % dropped]
+    assert newest([slices(number, keys) for number, keys in enumerate(runs)], limit, confirm) == expected[:limit]
