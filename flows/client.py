@@ -78,6 +78,13 @@ class OperatorClient:
         path = f"/operator/jobs/{job.id}/complete"
         await self._json("POST", path, params={"lease": job.lease}, content=orjson.dumps(transcript.to_json()))
 
+    async def maintain(self, task: str) -> dict[str, Any]:
+        """Do a maintenance task and wait until it is done; its report. Begins anew if the ledger restarts meanwhile."""
+        while True:
+            answer = await self._json("POST", f"/operator/maintenance/{task}", params={"wait_secs": 20})
+            if answer["state"] == "done":
+                return dict(answer["report"])
+
     async def fetch_audio(self, job: ClaimedJob, target: Path) -> None:
         """Stream the recording to ``target``; memory does not grow with its size."""
 

@@ -72,6 +72,7 @@ class StorageSettings(_Concern):
     event_retention_days: float = Field(
         30.0, ge=0, le=36_500, description="How long the events of a finished job are kept; the job itself stays, days."
     )
+    maintenance: bool = Field(True, description="Whether the supervisor runs the schedules of `prefect.yaml`.")
     orphan_hours: float = Field(24.0, ge=1, le=8760, description="Age at which an object that no row names is removed, h.")
 
 

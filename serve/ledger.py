@@ -16,6 +16,7 @@ from typing import Any
 from lakehouse.ledger.changes import Changes, Position
 from lakehouse.ledger.ledger import Ledger, LedgerStats
 from lakehouse.ledger.records import EndedConversation, Recorded
+from lakehouse.maintenance.service import MaintenanceReport
 from schemas.domain import (
     ApiKey,
     Claim,
@@ -169,6 +170,9 @@ class RemoteLedger:
 
     async def delete_voice(self, account: str, voice_id: str) -> Voice:
         return await self._call("delete_voice", account, voice_id, retry=False)  # type: ignore[no-any-return]
+
+    async def maintain(self, task: str, wait_secs: float) -> MaintenanceReport | None:
+        return await self._call("maintain", task, wait_secs)  # type: ignore[no-any-return]
 
     async def stats(self) -> LedgerStats:
         return await self._call("stats")  # type: ignore[no-any-return]

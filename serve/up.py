@@ -24,6 +24,8 @@ from serve.instance import MARKER, Instance, create, ensure_key, environment
 from serve.processes import Child, end_marked, wait_gone
 
 _READY_TIMEOUT_SECS = 180.0
+_FLOWS = ("worker", "maintenance")
+"""Children that need a server that answers: started last, stopped first."""
 _OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
 
@@ -74,6 +76,8 @@ class Supervisor:
         }
         for index in range(self._settings.jobs.workers):
             programs[f"worker-{index}"] = [sys.executable, "-m", "flows.worker"]
+        if self._settings.storage.maintenance:
+            programs["maintenance"] = [sys.executable, "-m", "flows.serve_maintenance"]
         # `ray start` refuses to start a head while RAY_ADDRESS names one.
         ray_env = {k: v for k, v in env.items() if k != "RAY_ADDRESS"}
         return {
@@ -91,7 +95,7 @@ class Supervisor:
             if not ready and self._is_ready():
                 ready = True
                 for name, child in self._children.items():
-                    if name.startswith("worker"):
+                    if name.startswith(_FLOWS):
                         child.start()
                 key = ensure_key(self._home, "default")
                 secs = time.monotonic() - began
@@ -134,7 +138,7 @@ class Supervisor:
 
     def _stop(self, instance: Instance) -> None:
         """Workers first, so that they hand their jobs back; then everything, within the time set."""
-        workers = [c for n, c in self._children.items() if n.startswith("worker")]
+        workers = [c for n, c in self._children.items() if n.startswith(_FLOWS)]
         for child in workers:
             child.signal(signal.SIGTERM)
         wait_gone(workers, self._settings.server.stop_timeout_secs / 3)

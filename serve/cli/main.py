@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from schemas.errors import FluxionsError
-from serve.cli import bench, instance, keys
+from serve.cli import bench, history, importing, instance, keys, sql
+from serve.cli.maintain import maintain
 from serve.cli.options import help_if_alone
 from serve.cli.output import INTERRUPTED, OK, exit_code, print_error, print_usage_error
 from serve.cli.transcribe import transcribe
@@ -60,6 +61,11 @@ app.command()(instance.down)
 app.command()(instance.status)
 app.command()(instance.doctor)
 app.command()(transcribe)
+app.command()(history.history)
+app.command()(history.search)
+app.command()(sql.sql)
+app.command()(maintain)
+app.command("import")(importing.import_history)
 app.add_typer(keys.app, name="keys")
 app.add_typer(bench.app, name="bench")
 

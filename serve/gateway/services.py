@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from lakehouse.ledger.changes import Changes, Position
 from lakehouse.ledger.ledger import LedgerStats
 from lakehouse.ledger.records import EndedConversation, Recorded
 from lakehouse.location import Location
+from lakehouse.maintenance.service import MaintenanceReport
 from lakehouse.objects import Objects
 from lakehouse.search import Search
 from lakehouse.signing import Signer
@@ -35,9 +36,12 @@ from schemas.domain import (
     Voice,
     Word,
 )
-from schemas.engines import EngineInfo, VoiceWindows
+from schemas.engines import EngineInfo, RenderedChunk, RenderRequest, VoiceProfile, VoiceWindows
 from schemas.settings import Settings
+from serve.cloning import Cloning
 from serve.gateway.auth import KeyRing
+from serve.gateway.limits import AnonymousLimits
+from serve.speech import Speech
 
 
 class LedgerClient(Protocol):
@@ -70,11 +74,12 @@ class LedgerClient(Protocol):
     async def get_voice(self, voice_id: str) -> Voice | None: ...
     async def list_voices(self, account: str) -> list[Voice]: ...
     async def delete_voice(self, account: str, voice_id: str) -> Voice: ...
+    async def maintain(self, task: str, wait_secs: float) -> MaintenanceReport | None: ...
     async def stats(self) -> LedgerStats: ...
 
 
 class Engines(Protocol):
-    """The speech engines behind the gateway; audio is s16le 16 kHz mono bytes."""
+    """The speech engines behind the gateway; audio is s16le mono bytes, heard at 16 kHz and spoken at 24 kHz."""
 
     async def recognize(self, pcm: bytes) -> Recognition: ...
     async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds) -> VoiceWindows: ...
@@ -82,6 +87,14 @@ class Engines(Protocol):
     async def detect_events(
         self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds
     ) -> list[SoundEvent]: ...
+    def render(self, request: RenderRequest) -> AsyncGenerator[RenderedChunk, None]:
+        """The whole text as it is made; closing it stops the engine. Raises InvalidParameter, EngineFailure."""
+        ...
+
+    async def match_voice(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float, str]:
+        """The voice nearest to a clip at 24 kHz, how near (a cosine), and the engine's revision. Raises InvalidAudio."""
+        ...
+
     async def infos(self) -> list[EngineInfo]:
         """What serves each slot. Raises Unavailable while a model is loading."""
         ...
@@ -98,11 +111,17 @@ class Services:
     keys: KeyRing = field(init=False)
     history: History = field(init=False)
     search: Search = field(init=False)
+    anonymous: AnonymousLimits = field(init=False)
+    speech: Speech = field(init=False)
+    cloning: Cloning = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", KeyRing(self.ledger.find_key, self.settings.auth.key_cache_secs))
         object.__setattr__(self, "history", History(Location.of(self.settings), self.ledger))
         object.__setattr__(self, "search", Search(self.history))
+        object.__setattr__(self, "anonymous", AnonymousLimits(self.settings.speech))
+        object.__setattr__(self, "speech", Speech(self.settings, self.ledger, self.objects, self.engines))
+        object.__setattr__(self, "cloning", Cloning(self.settings, self.ledger, self.objects, self.engines))
 
     async def signed_url(self, key: str, download_name: str) -> str:
         """An absolute URL to GET the object without a key, for the time set."""

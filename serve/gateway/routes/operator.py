@@ -188,6 +188,15 @@ async def revoke_key(key_id: str, _: Operator, s: _Services) -> dict[str, Any]:
     return _key(await s.ledger.revoke_key(key_id))
 
 
+@router.post("/maintenance/{task}")
+async def maintenance(
+    task: str, _: Operator, s: _Services, wait_secs: Annotated[float, Query(ge=0, le=55)] = 20.0
+) -> dict[str, Any]:
+    """Start `task` or join it; `{"state": "running"}` after `wait_secs`: then ask again. A repeated task does no harm."""
+    report = await s.ledger.maintain(task, wait_secs)
+    return {"state": "running" if report is None else "done", "report": asdict(report) if report else None}
+
+
 @router.get("/status")
 async def status(_: Operator, s: _Services) -> dict[str, Any]:
     """Engines and jobs, for `fluxions status`."""
