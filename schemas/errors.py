@@ -156,8 +156,14 @@ _BY_STATUS: dict[int, type[FluxionsError]] = {
 
 
 def error_from_response(status: int, body: Any) -> FluxionsError:
-    """The error a server's answer stands for; ``body`` is its decoded JSON, or anything at all."""
+    """The error a server's answer stands for; ``body`` is its decoded JSON, or anything at all.
+
+    The gateway always answers in its own shape. Another shape comes from the proxy before it, which knows no routes and
+    says 404 while the application starts: that is Unavailable.
+    """
     found = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(found, dict) and status == 404:
+        return Unavailable("the gateway is starting; try again in a moment", retry_after_secs=2)
     error: dict[str, Any] = found if isinstance(found, dict) else {}
     cls = _BY_STATUS.get(status, Unavailable if status in (502, 504) else FluxionsError)
     message = str(error.get("message") or f"the server answered HTTP {status}")

@@ -92,7 +92,8 @@ def wait_for(client: httpx.Client, job_id: int, timeout_secs: float = 120.0) -> 
     while True:
         try:
             response = client.get(f"/transcriptions/{job_id}")
-            if response.status_code < 500:
+            # The proxy says 404 in plain text while the application starts.
+            if response.headers.get("content-type") == "application/json" and response.status_code < 500:
                 body = response.raise_for_status().json()
                 if body["status"] in ("completed", "failed"):
                     return dict(body)

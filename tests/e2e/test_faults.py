@@ -73,3 +73,13 @@ def test_a_killed_ledger_forgets_nothing_it_acknowledged(stack: stacks.Stack, cl
 def test_the_supervisor_brings_back_a_killed_prefect_server(stack: stacks.Stack) -> None:
     killed = _kill_one(stack, "prefect server start")
     _until(lambda: any(p.pid != killed.pid for p in stack.processes("prefect server start")), "a new Prefect server")
+
+
+def test_the_whole_cluster_comes_back_and_finishes_what_it_had(stack: stacks.Stack, client: httpx.Client) -> None:
+    job_id = _submit(client, 16)
+    _until(lambda: _status(client, job_id) == "processing", "processing")
+    _kill_one(stack, "gcs_server")
+    body = stacks.wait_for(client, job_id, 180)
+    assert body["status"] == "completed", body.get("error_message")
+    ready = httpx.get(f"{stack.url}/ready", trust_env=False, timeout=30)
+    assert ready.status_code == 200
