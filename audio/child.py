@@ -1,4 +1,4 @@
-"""The decoding child, ``python -m audio.child PARENT_PID``: one untrusted file to raw s16le 16 kHz mono, then the end.
+"""The decoding child, ``python -m audio.child PARENT_PID``: one untrusted file to raw s16le mono, then the end.
 
 It loads its libraries, waits for a job on standard input, lays limits on itself, and reports one line on standard output;
 see `audio.protocol`. End of input without a job means that it is not needed any more.
@@ -38,10 +38,10 @@ class _Output:
         self._file = file
         self._job = job
         self._budget_bytes = max(job.max_ratio * source_bytes, _MIN_BUDGET_BYTES)
-        self._resampler = Resampler(SAMPLE_RATE_HZ)
+        self._resampler = Resampler(job.rate_hz)
         self._held: list[Samples] = []
         self._held_samples = 0
-        self._rate_hz = SAMPLE_RATE_HZ
+        self._rate_hz = job.rate_hz
 
     def feed(self, samples: Samples, rate_hz: int) -> None:
         if rate_hz != self._rate_hz:
@@ -64,7 +64,7 @@ class _Output:
 
     def _write(self, samples: Samples) -> None:
         self.num_samples += len(samples)
-        if self.num_samples > self._job.max_audio_secs * SAMPLE_RATE_HZ:
+        if self.num_samples > self._job.max_audio_secs * self._job.rate_hz:
             raise InvalidAudio(
                 f"the recording is longer than {self._job.max_audio_secs:g} s, the longest accepted; split it",
                 code="too_long",
@@ -96,7 +96,7 @@ def decode(job: DecodeJob) -> Decoded:
         output.finish()
     if output.num_samples == 0:
         raise InvalidAudio("the recording holds no sound at all: zero samples; record it again", code="empty_audio")
-    held_secs = output.num_samples / SAMPLE_RATE_HZ
+    held_secs = output.num_samples / job.rate_hz
     if recording.declared_secs and recording.declared_secs - held_secs > TOLERANCE_SECS:
         raise truncated(recording.declared_secs, held_secs)
     return Decoded(output.num_samples, held_secs, recording.codec, demuxer, recording.rate_hz, recording.channels)
@@ -127,7 +127,7 @@ def main() -> None:
     sys.stdout.buffer.write(BEGUN)
     sys.stdout.buffer.flush()
     # A block beyond the longest recording may be on its way when the count is checked.
-    sandbox.limit(job.memory_bytes, job.cpu_secs, int((job.max_audio_secs + 60) * SAMPLE_RATE_HZ * 2))
+    sandbox.limit(job.memory_bytes, job.cpu_secs, int((job.max_audio_secs + 60) * job.rate_hz * 2))
     sys.stdout.buffer.write(dump_line(report_on(job)))
 
 

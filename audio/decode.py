@@ -1,4 +1,4 @@
-"""Decoding of untrusted media to raw s16le 16 kHz mono, each file in a child process of its own with limits.
+"""Decoding of untrusted media to raw s16le mono, each file in a child process of its own with limits.
 
 A child's libraries take a tenth of a second to load, so one child always waits, loaded, for the next file. It serves one
 file and ends: whatever a file did to it is gone with it.
@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from audio.protocol import BEGUN, Decoded, DecodeJob, Refusal, dump_line, load_report
+from schemas.domain import SAMPLE_RATE_HZ
 from schemas.errors import InvalidAudio, Unavailable
 from schemas.settings import LimitSettings
 
@@ -55,8 +56,8 @@ class Decoder:
             with contextlib.suppress(OSError):
                 await _end(await spare)
 
-    async def decode(self, source: Path, target: Path) -> Decoded:
-        """Writes ``source`` to ``target`` as raw s16le 16 kHz mono; no ``target`` is left behind by a failure.
+    async def decode(self, source: Path, target: Path, rate_hz: int = SAMPLE_RATE_HZ) -> Decoded:
+        """Writes ``source`` to ``target`` as raw s16le mono at ``rate_hz``; no ``target`` is left behind by a failure.
 
         Raises InvalidAudio with a code of empty_audio, not_audio, playlist, no_audio_track, truncated_audio,
         invalid_samples, too_many_channels, too_long, decode_limit or unreadable_audio; Unavailable if this machine
@@ -69,6 +70,7 @@ class Decoder:
             max_ratio=self._limits.max_decode_ratio,
             memory_bytes=self._limits.decode_memory_bytes,
             cpu_secs=self._limits.decode_cpu_secs,
+            rate_hz=rate_hz,
         )
         done = False
         try:

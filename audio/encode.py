@@ -157,6 +157,35 @@ class Encoder:
         return self._drain.take()
 
 
+class FileEncoder:
+    """A complete file written piece by piece: `feed` it mono int16; `finish` puts the true length into its header.
+
+    ``file`` is open for writing, seekable and empty; it is left open, and holds nothing usable before `finish`.
+    """
+
+    def __init__(self, fmt: Format, rate_hz: int, file: IO[bytes]) -> None:
+        self._file, self._fmt, self._rate_hz = file, fmt, rate_hz
+        self._num_samples = 0
+        self._muxed = None if fmt in ("wav", "pcm") else _Muxed(file, fmt, rate_hz, _COMPLETE)
+        if fmt == "wav":
+            file.write(wav_header(rate_hz, None))
+
+    def feed(self, samples: Pcm) -> None:
+        self._num_samples += len(samples)
+        if self._muxed is None:
+            self._file.write(samples.astype("<i2", copy=False).tobytes())
+        else:
+            self._muxed.feed(samples)
+
+    def finish(self) -> None:
+        if self._muxed is not None:
+            self._muxed.finish()
+        elif self._fmt == "wav":
+            self._file.seek(0)
+            self._file.write(wav_header(self._rate_hz, 2 * self._num_samples))
+            self._file.seek(0, io.SEEK_END)
+
+
 def encode(samples: Pcm, fmt: Format, rate_hz: int) -> bytes:
     """A complete file whose header tells its true length, from ``(num_samples,) int16`` mono at ``rate_hz``."""
     raw = samples.astype("<i2", copy=False).tobytes()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from schemas.domain import Seconds
+from schemas.domain import SAMPLE_RATE_HZ, Seconds
 
 BEGUN = b"begun\n"
 """A child's first line, written when it has its job: a child that ends without it never touched the file."""
@@ -16,7 +16,7 @@ BEGUN = b"begun\n"
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A recording now lying as raw s16le 16 kHz mono. ``source_rate_hz`` and ``channels`` are the original's."""
+    """A recording now lying as raw s16le mono at its job's rate. ``source_rate_hz`` and ``channels`` are the original's."""
 
     num_samples: int
     duration_secs: Seconds
@@ -36,6 +36,7 @@ class DecodeJob:
     max_ratio: float
     memory_bytes: int
     cpu_secs: Seconds
+    rate_hz: int = SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""The Ray Serve application, from settings: gateway, recogniser, diariser, event detector, and the ledger beside them."""
+"""The Ray Serve application, from settings: the gateway, an engine for each slot, and the ledger beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Any, cast
 
 import ray
 from ray import serve
@@ -12,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 from lakehouse.objects import Objects
 from lakehouse.signing import Signer, home_secret
 from schemas.domain import Recognition, Seconds, SoundEvent, Span, Turn, Word
-from schemas.engines import EngineInfo, VoiceWindows
+from schemas.engines import EngineInfo, RenderedChunk, RenderRequest, VoiceProfile, VoiceWindows
 from schemas.errors import FluxionsError, Unavailable
 from schemas.settings import Settings
 from serve.asr.deployment import RecognizerDeployment
@@ -23,9 +24,9 @@ from serve.gateway import backpressure
 from serve.gateway.app import create_app
 from serve.gateway.services import Services
 from serve.ledger import NAME, NAMESPACE, LedgerActor, RemoteLedger
+from serve.tts.deployment import SynthesizerDeployment, stream
 
 APPLICATION = "fluxions"
-_PLACEMENT_CPUS = 0.05
 _PLACEMENT_CPUS = 0.05
 
 
@@ -33,11 +34,16 @@ class RayEngines:
     """The engines behind Ray Serve handles; our errors come out as they went in."""
 
     def __init__(
-        self, recognizer: DeploymentHandle[Any], diarizer: DeploymentHandle[Any], events: DeploymentHandle[Any]
+        self,
+        recognizer: DeploymentHandle[Any],
+        diarizer: DeploymentHandle[Any],
+        events: DeploymentHandle[Any],
+        synthesizer: DeploymentHandle[Any],
     ) -> None:
         self._recognizer = recognizer
         self._diarizer = diarizer
         self._events = events
+        self._synthesizer = synthesizer
 
     async def recognize(self, pcm: bytes) -> Recognition:
         return await _result(self._recognizer.recognize.remote(pcm))  # type: ignore[no-any-return]
@@ -54,16 +60,36 @@ class RayEngines:
         response = self._events.detect.remote(list(speech), list(words), duration_secs)
         return await _result(response)  # type: ignore[no-any-return]
 
+    async def render(self, request: RenderRequest) -> AsyncGenerator[RenderedChunk, None]:
+        with _our_errors():
+            chunks = cast("AsyncGenerator[RenderedChunk, None]", stream(self._synthesizer.options(stream=True), request))
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    yield chunk
+
+    async def match_voice(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float, str]:
+        profile, similarity = await _result(self._synthesizer.match.remote(pcm, voice_id))
+        info: EngineInfo = await _result(self._synthesizer.info.remote())
+        return profile, similarity, info.revision
+
     async def infos(self) -> list[EngineInfo]:
-        return [await _result(h.info.remote()) for h in (self._recognizer, self._diarizer, self._events)]
+        handles = (self._recognizer, self._diarizer, self._events, self._synthesizer)
+        return [await _result(handle.info.remote()) for handle in handles]
 
 
 async def _result(response: Any) -> Any:
-    """Await a handle's response. Raises our own errors unwrapped; a replica that died is Unavailable, to be tried again."""
+    """Await a handle's response. Raises as `_our_errors` does."""
+    with _our_errors():
+        return await response
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    """Raises our own errors unwrapped; a replica that died is Unavailable, to be tried again."""
     from ray.exceptions import RayActorError, RayTaskError
 
     try:
-        return await response
+        yield
     except FluxionsError:
         raise
     except RayTaskError as error:
@@ -85,6 +111,7 @@ class Gateway:
         recognizer: DeploymentHandle[Any],
         diarizer: DeploymentHandle[Any],
         events: DeploymentHandle[Any],
+        synthesizer: DeploymentHandle[Any],
     ) -> None:
         backpressure.install()
         objects = Objects.of(settings)
@@ -93,7 +120,7 @@ class Gateway:
             ledger=RemoteLedger(),
             objects=objects,
             signer=Signer(objects, home_secret(settings.home)),
-            engines=RayEngines(recognizer, diarizer, events),
+            engines=RayEngines(recognizer, diarizer, events, synthesizer),
             engine_revision=engine_revision(settings),
         )
 
@@ -121,8 +148,9 @@ def build(settings: Settings) -> serve.Application:
     recognizer = _replicas(RecognizerDeployment, engines.num_recognizers).bind(settings)
     diarizer = _replicas(DiarizerDeployment, engines.diarizer_replicas).bind(settings)
     events = _replicas(EventDetectorDeployment, 1).bind(settings)
+    synthesizer = _replicas(SynthesizerDeployment, 1).bind(settings)
     gateway = _replicas(Gateway, engines.gateway_replicas)
-    return gateway.bind(settings, recognizer, diarizer, events)  # type: ignore[no-any-return]
+    return gateway.bind(settings, recognizer, diarizer, events, synthesizer)  # type: ignore[no-any-return]
 
 
 def _replicas(deployment: Any, count: int) -> Any:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
 
 from schemas.api.errors import ErrorBody
 from serve.gateway import errors
-from serve.gateway.routes import health, history, imports, objects, operator, transcriptions
+from serve.gateway.routes import health, history, imports, objects, operator, speech, speech_socket, transcriptions, voices
 from serve.gateway.services import Services
 
 _DESCRIPTION = """
-Speech to text with speakers and non-speech sounds, on a machine of your own.
+Speech to text with speakers and non-speech sounds, and text to speech, on a machine of your own.
 Every error has the body `{"error": {"message", "type", "code", "param"}, "request_id"}`;
 ask for `application/problem+json` to get RFC 9457 instead.
 """
@@ -27,11 +30,19 @@ _ERRORS = {
 
 
 def create_app(services: Services) -> FastAPI:
-    app = FastAPI(title="Fluxions", version="1", description=_DESCRIPTION, redoc_url=None)
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await services.speech.drain()
+
+    app = FastAPI(title="Fluxions", version="1", description=_DESCRIPTION, redoc_url=None, lifespan=lifespan)
     app.state.services = services
     errors.install(app)
     app.include_router(health.router)
     app.include_router(transcriptions.router, responses=_ERRORS)  # type: ignore[arg-type]
+    app.include_router(speech.router, responses=_ERRORS)  # type: ignore[arg-type]
+    app.include_router(voices.router, responses=_ERRORS)  # type: ignore[arg-type]
+    app.include_router(speech_socket.router)
     app.include_router(history.router, responses=_ERRORS)  # type: ignore[arg-type]
     app.include_router(objects.router)
     app.include_router(operator.router, responses=_ERRORS)  # type: ignore[arg-type]

@@ -73,6 +73,11 @@ async def user(request: Request, _: Annotated[str | None, Depends(_header)]) -> 
     return await request.app.state.services.keys.principal(authorization)  # type: ignore[no-any-return]
 
 
+async def maybe_user(request: Request, authorization: Annotated[str | None, Depends(_header)]) -> Principal | None:
+    """FastAPI dependency of routes that need no key; one that is sent must be known."""
+    return None if authorization is None else await user(request, authorization)
+
+
 async def operator(principal: Annotated[Principal, Depends(user)]) -> Principal:
     """FastAPI dependency of the operator API."""
     if OPERATOR not in principal.scopes:
@@ -81,4 +86,5 @@ async def operator(principal: Annotated[Principal, Depends(user)]) -> Principal:
 
 
 User = Annotated[Principal, Depends(user)]
+MaybeUser = Annotated[Principal | None, Depends(maybe_user)]
 Operator = Annotated[Principal, Depends(operator)]

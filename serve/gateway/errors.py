@@ -63,7 +63,8 @@ def respond(request: Request, error: FluxionsError) -> Response:
     return JSONResponse(error_body(error, request_id).model_dump(), error.status, headers=headers)
 
 
-def _validation(errors: Sequence[Any]) -> FluxionsError:
+def validation_error(errors: Sequence[Any]) -> FluxionsError:
+    """The first of Pydantic's errors in our words, with the field it names."""
     first = errors[0]
     if first["type"] == "json_invalid":
         return InvalidRequest("the body is not JSON; check quotes and commas", code="invalid_json")
@@ -81,7 +82,7 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
-        return respond(request, _validation(error.errors()))
+        return respond(request, validation_error(error.errors()))
 
     async def http(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500

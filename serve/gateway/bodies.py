@@ -1,0 +1,59 @@
+"""Requests whose body is read into memory or unpacked have a limit, held while the body arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
+
+from schemas.errors import FluxionsError, PayloadTooLarge
+
+
+def bounded(limit: Callable[[Request], int]) -> type[APIRoute]:
+    """A route class whose requests raise PayloadTooLarge as soon as their body is over the limit."""
+
+    return type("BoundedRoute", (_BoundedRoute,), {"limit_bytes": staticmethod(limit)})
+
+
+class _BoundedRoute(APIRoute):
+    limit_bytes: ClassVar[Callable[[Request], int]]
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        limit = type(self).limit_bytes
+
+        async def handle_bounded(request: Request) -> Response:
+            most = limit(request)
+            if int(request.headers.get("content-length") or 0) > most:
+                raise _too_large(most)
+            try:
+                return await handle(Request(request.scope, _counted(request.receive, most)))
+            except HTTPException as error:
+                # FastAPI wraps whatever ends the reading of a body.
+                if isinstance(error.__cause__, FluxionsError):
+                    raise error.__cause__ from None
+                raise
+
+        return handle_bounded
+
+
+def _counted(receive: Receive, limit_bytes: int) -> Receive:
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body") or b"")
+        if size > limit_bytes:
+            raise _too_large(limit_bytes)
+        return message
+
+    return counted
+
+
+def _too_large(limit_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the body is larger than the {limit_bytes} bytes accepted here")
