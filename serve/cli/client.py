@@ -14,6 +14,7 @@ import httpx
 from schemas.errors import FluxionsError, RateLimited, ServerUnreachable, error_from_response
 
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_IMPORT_TIMEOUT = httpx.Timeout(600.0, connect=5.0)
 _PAUSE_MAX_SECS = 5.0
 
 
@@ -65,6 +66,15 @@ class Client:
 
     def post(self, path: str, body: Any) -> Any:
         return _decoded(self._patiently(lambda: self._http.post(path, json=body), idempotent=False))
+
+    def post_lines(self, path: str, body: bytes, **params: Any) -> Any:
+        """JSON Lines to a route that may safely get them twice."""
+        headers = {"Content-Type": "application/x-ndjson"}
+
+        def send() -> httpx.Response:
+            return self._http.post(path, params=params, content=body, headers=headers, timeout=_IMPORT_TIMEOUT)
+
+        return _decoded(self._patiently(send, idempotent=True))
 
     def probe(self, path: str) -> tuple[int, Any]:
         """Status and body of a page that answers 503 on purpose (`/ready`). Raises ServerUnreachable."""
