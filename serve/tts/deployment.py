@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
 from ray import serve
 
-from audio.pcm import to_int16
-from schemas.domain import SPEECH_RATE_HZ
-from schemas.engines import EngineInfo, Part, Passage, RenderedChunk, RenderRequest, Samples, Synthesizer, VoiceProfile
-from schemas.errors import InvalidParameter, InvalidRequest
+from schemas.engines import EngineInfo, Part, Passage, RenderedChunk, RenderRequest, VoiceProfile
+from schemas.errors import InvalidRequest
 from schemas.settings import Settings
 from serve.engines import build_synthesizer
-from serve.tts.chunks import ceiling_secs, passages
-from serve.tts.joins import fade_out
+from serve.tts.chunks import ceiling_secs
 from serve.tts.match_process import match_voice
-from serve.tts.text.marks import check_marks
+from serve.tts.rendering import rendered
 from serve.tts.voices import DEFAULT_VOICE
 
 _THREADS: Final = 32
-_FIRST_PIECE_SECS: Final = 0.1
-_LONGEST_PIECE_SECS: Final = 1.0
 
 
 # Renders take turns clause by clause; more at once than this would only wait for each other.
@@ -94,51 +88,3 @@ async def stream(handle: Any, request: RenderRequest) -> AsyncIterator[RenderedC
                 yield chunk
         finally:
             chunks.cancel()
-
-
-def rendered(synthesizer: Synthesizer, request: RenderRequest) -> Generator[RenderedChunk, None, None]:
-    """One window of a request, without Ray. Raises as `SynthesizerDeployment.render`."""
-    check_marks(request.text)
-    left = round((request.max_secs or ceiling_secs(request.text)) * SPEECH_RATE_HZ)
-    window = round(request.window_secs * SPEECH_RATE_HZ)
-    made = 0
-    for passage in passages(request.text, request.start):
-        pieces = synthesizer.render(passage, request.voice, request.temperature)
-        for samples, is_last in _grown(_limited(pieces, left - made), first=made == 0, whole=request.verify):
-            made += samples.size
-            pcm = to_int16(samples).tobytes()
-            if not is_last:
-                yield RenderedChunk(pcm)
-                continue
-            goes_on = passage.end < len(request.text.rstrip()) and made < left
-            yield RenderedChunk(pcm, True, passage.words, passage.end if goes_on else None)
-        if made >= min(left, window):
-            return
-    if not made and request.start == 0:
-        raise InvalidParameter("input holds nothing that can be spoken", code="nothing_to_say", param="input")
-
-
-def _limited(pieces: Iterator[Samples], num_samples: int) -> Iterator[Samples]:
-    """``pieces`` up to ``num_samples`` in all, faded out where they are cut."""
-    for piece in pieces:
-        if piece.size >= num_samples:
-            yield fade_out(piece[:num_samples])
-            return
-        num_samples -= piece.size
-        yield piece
-
-
-def _grown(pieces: Iterator[Samples], *, first: bool, whole: bool) -> Iterator[tuple[Samples, bool]]:
-    """``pieces`` gathered to growing lengths, and whether each is the last: the first is sent at once, later ones cost
-    fewer messages. All in one where ``whole``."""
-    wanted = _FIRST_PIECE_SECS if first else _LONGEST_PIECE_SECS
-    held: list[Samples] = []
-    size = 0
-    for piece in pieces:
-        if not whole and size >= wanted * SPEECH_RATE_HZ / 2:
-            yield np.concatenate(held), False
-            held, size = [], 0
-            wanted = min(_LONGEST_PIECE_SECS, 2 * wanted)
-        held.append(piece)
-        size += piece.size
-    yield np.concatenate(held) if held else np.zeros(0, np.float32), True

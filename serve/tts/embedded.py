@@ -37,7 +37,7 @@ _LEVEL: Final = np.float32(0.8)
 
 # espeak-ng reads commands inside the text: control-A, a number, a letter (S rate, P pitch, A amplitude).
 _COMMAND: Final = "\x01{rate}S\x01{pitch}P\x01{volume}A"
-_EMPHASIS_RATE, _EMPHASIS_PITCH, _EMPHASIS_VOLUME = 0.78, 18, 140
+_EMPHASIS_RATE, _EMPHASIS_PITCH, _EMPHASIS_VOLUME = 0.78, 22, 140
 _ELONGATED_RATE: Final = 0.55
 
 

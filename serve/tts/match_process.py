@@ -52,12 +52,15 @@ def main() -> None:
     import numpy as np
 
     from audio.pcm import to_float
-    from serve.tts.embedded import EmbeddedSynthesizer
-    from serve.tts.matching import VoiceMatcher, usable
+    from serve.tts.reference import usable
 
     samples = to_float(np.frombuffer(sys.stdin.buffer.read(), "<i2"))
     try:
-        usable(samples)  # a clip that is no use is refused before the encoder loads
+        usable(samples)
+        # Only now, so that a clip that is no use is refused before the encoder loads.
+        from serve.tts.embedded import EmbeddedSynthesizer
+        from serve.tts.matching import VoiceMatcher
+
         match = VoiceMatcher(EmbeddedSynthesizer()).match(samples, sys.argv[1])
         answer: dict[str, Any] = {"voice": match.voice.to_json(), "similarity": match.similarity}
     except InvalidAudio as error:

@@ -16,16 +16,14 @@ from numpy.typing import NDArray
 
 from schemas.domain import SAMPLE_RATE_HZ, SPEECH_RATE_HZ
 from schemas.engines import Samples, VoiceProfile
-from schemas.errors import InvalidAudio
 from serve.diarization.voiceprint import WINDOW_FRAMES, Voiceprint, mel_power, raise_volume
 from serve.tts.chunks import passages
 from serve.tts.embedded import EmbeddedSynthesizer
 from serve.tts.pitch import Melody, melody, syllable_rate_hz
+from serve.tts.reference import usable
 from serve.tts.shaping import BANDS_HZ, band_levels_db
 
 _WINDOW_HOP_FRAMES: Final = 80
-_MIN_SECS: Final = 1.0
-_SILENT_DBFS: Final = -55.0
 _LONGEST_SECS: Final = 30.0
 _BASES: Final = tuple(
     f"{accent}+{variant}"
@@ -94,24 +92,30 @@ class VoiceMatcher:
         ]
         return np.concatenate(pieces)
 
-    def _score(self, print_: NDArray[np.float32], voice: VoiceProfile) -> Match:
-        return Match(voice, float(print_ @ self.embed(self.say(voice))))
+    def _score(self, print_: NDArray[np.float32], voice: VoiceProfile, num_sentences: int = len(_SENTENCES)) -> Match:
+        return Match(voice, float(print_ @ self.embed(self.say(voice, _SENTENCES[:num_sentences]))))
 
     def _best(self, print_: NDArray[np.float32], tried: Sequence[Match | VoiceProfile]) -> Match:
         scored = [t if isinstance(t, Match) else self._score(print_, t) for t in tried]
-        return max(scored, key=lambda match: match.similarity)
+        return max(scored, key=_similarity)
 
     def _best_base(self, print_: NDArray[np.float32], wanted: Melody, voice_id: str) -> Match:
+        """One sentence sorts out most of the engine's voices; the finalists are heard in full."""
         tuned = (self._tuned(VoiceProfile(voice_id=voice_id, base=base), wanted) for base in _BASES)
-        return self._best(print_, list(tuned))
+        heats = sorted((self._score(print_, voice, 1) for voice in tuned), key=_similarity, reverse=True)
+        return self._best(print_, [match.voice for match in heats[:_FINALISTS]])
 
     def _tuned(self, voice: VoiceProfile, wanted: Melody) -> VoiceProfile:
-        """``voice`` with its pitch moved to the wanted one. The engine's scale doubles the pitch in 50 steps."""
-        heard = melody(self.say(voice, _SENTENCES[:1]))
-        if not heard.median_hz:
-            return voice
-        steps = 50 * np.log2(wanted.median_hz / heard.median_hz)
-        return replace(voice, pitch=int(np.clip(round(voice.pitch + steps), 0, 99)), f0_hz=round(wanted.median_hz, 1))
+        """``voice`` with its pitch moved to the wanted one. The engine's scale doubles the pitch in about 50 steps, so
+        the second move makes good what the first one missed."""
+        for _ in range(2):
+            heard = melody(self.say(voice, _SENTENCES[:1]))
+            if not heard.median_hz:
+                return voice
+            steps = 50 * np.log2(wanted.median_hz / heard.median_hz)
+            pitch = int(np.clip(round(voice.pitch + steps), 0, 99))
+            voice = replace(voice, pitch=pitch, f0_hz=round(wanted.median_hz, 1))
+        return voice
 
     def _rescaled(self, voice: VoiceProfile, wanted: Melody) -> list[VoiceProfile]:
         return [self._tuned(replace(voice, formant_scale=scale), wanted) for scale in _FORMANT_SCALES]
@@ -147,18 +151,8 @@ class VoiceMatcher:
         return replace(voice, rate_wpm=int(np.clip(round(voice.rate_wpm * wanted / own), 130, 220)))
 
 
-def usable(reference: Samples) -> Melody:
-    """The clip's melody. Raises InvalidAudio with what is wrong for a clip no voice can be matched to."""
-    secs = reference.size / SPEECH_RATE_HZ
-    if secs < _MIN_SECS:
-        raise InvalidAudio(f"the reference clip lasts {secs:.2f} s; give at least {_MIN_SECS:.0f} s", code="clip_too_short")
-    level_dbfs = 20 * np.log10(max(float(np.sqrt(np.mean(np.square(reference, dtype=np.float64)))), 1e-9))
-    if level_dbfs < _SILENT_DBFS:
-        raise InvalidAudio("the reference clip is silent", code="silent_clip", param="audio")
-    found = melody(reference)
-    if found.voiced_share < 0.08:
-        raise InvalidAudio("no voice was found in the reference clip", code="no_voice", param="audio")
-    return found
+def _similarity(match: Match) -> float:
+    return match.similarity
 
 
 def _rounded(gains_db: NDArray[np.float64]) -> tuple[float, ...]:

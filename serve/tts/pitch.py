@@ -57,7 +57,10 @@ def pitch_contour(samples: Samples) -> NDArray[np.float64]:
     is_candidate = (peaks >= before) & (peaks >= after) & (peaks >= 0.9 * best[:, None])
     lag = first + np.argmax(is_candidate, axis=1)
     is_voiced = is_candidate.any(axis=1) & (best > _VOICED) & (energy[:, 0] > 0.01 * energy.max())
-    contour: NDArray[np.float64] = np.where(is_voiced, _RATE_HZ / lag, 0.0)
+    left, middle, right = (np.take_along_axis(lags, lag[:, None] + step, 1)[:, 0] for step in (-1, 0, 1))
+    curve = np.minimum(left - 2 * middle + right, -1e-9)
+    period = lag + np.clip(0.5 * (left - right) / curve, -0.5, 0.5)
+    contour: NDArray[np.float64] = np.where(is_voiced, _RATE_HZ / period, 0.0)
     return contour
 
 

@@ -1,0 +1,129 @@
+"""The synthesiser's deployment: streams, stops when its caller goes, and never mixes two callers' sound."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from schemas.engines import RenderedChunk, RenderRequest, Samples
+from schemas.errors import InvalidParameter
+from schemas.settings import Settings
+from serve.tts.pitch import melody
+from serve.tts.voices import find_voice
+
+with warnings.catch_warnings():
+    # Ray Serve 2.60 declares its models in a way pydantic deprecates, at import.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from serve.tts.deployment import SynthesizerDeployment, stream
+
+TEXT = "The old man walked slowly along the river. The children played in the garden until the evening. "
+
+
+@pytest.fixture(scope="module")
+def replica() -> SynthesizerDeployment.func_or_class:
+    return SynthesizerDeployment.func_or_class(Settings())
+
+
+async def collected(replica: SynthesizerDeployment.func_or_class, voice: str, text: str) -> Samples:
+    request = RenderRequest(find_voice(voice), text, verify=False)
+    pcm = b"".join([chunk.pcm async for chunk in replica.render(request)])
+    return np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+
+
+async def test_the_first_sound_comes_long_before_the_last(replica: SynthesizerDeployment.func_or_class) -> None:
+    request = RenderRequest(find_voice("maeve"), TEXT * 20, verify=False, window_secs=600)
+    begun = time.perf_counter()
+    arrivals = [time.perf_counter() - begun async for _ in replica.render(request)]
+    assert arrivals[0] < 0.1
+    assert arrivals[0] < 0.2 * arrivals[-1]
+
+
+async def test_renders_at_once_never_mix(replica: SynthesizerDeployment.func_or_class) -> None:
+    voices = ["maeve", "abraham", "isla", "harry"] * 2
+    alone = [await collected(replica, voice, TEXT) for voice in voices[:4]] * 2
+    together = await asyncio.gather(*(collected(replica, voice, TEXT) for voice in voices))
+    for one, other in zip(alone, together, strict=True):
+        assert other.size == pytest.approx(one.size, rel=0.02)
+        assert melody(other).median_hz == pytest.approx(melody(one).median_hz, rel=0.04)
+
+
+async def test_a_caller_who_goes_away_stops_the_render_at_once(replica: SynthesizerDeployment.func_or_class) -> None:
+    request = RenderRequest(find_voice("maeve"), TEXT * 400, verify=False, window_secs=3600)
+    chunks = replica.render(request)
+    await anext(chunks)
+    begun = time.perf_counter()
+    await chunks.aclose()
+    assert time.perf_counter() - begun < 0.2
+    assert not [thread for thread in threading.enumerate() if thread.name == "espeak"]
+
+    async def listen() -> None:
+        async for _ in replica.render(request):
+            pass
+
+    task = asyncio.create_task(listen())
+    await asyncio.sleep(0)
+    await asyncio.wait([task], timeout=0.05)
+    begun = time.perf_counter()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.perf_counter() - begun < 0.2
+    assert (await collected(replica, "maeve", "Still here.")).size > 0
+
+
+async def test_errors_come_out_as_our_own(replica: SynthesizerDeployment.func_or_class) -> None:
+    with pytest.raises(InvalidParameter, match=r"\[scream\]"):
+        await collected(replica, "maeve", "Oh [scream]")
+    with pytest.raises(InvalidParameter, match="nothing"):
+        await collected(replica, "maeve", "...")
+
+
+async def test_it_says_that_temperature_changes_nothing(replica: SynthesizerDeployment.func_or_class) -> None:
+    info = await replica.info()
+    assert info.slot == "synthesizer"
+    assert info.capabilities["temperature"] is False
+    assert info.capabilities["matches_voices"] is True
+
+
+class Handle:
+    """What a streaming DeploymentHandle is to `stream`: a call that answers an iterator that can be cancelled."""
+
+    def __init__(self, replica: SynthesizerDeployment.func_or_class) -> None:
+        self.render = self
+        self._replica = replica
+        self.windows: list[RenderRequest] = []
+
+    def remote(self, request: RenderRequest) -> Handle:
+        self.windows.append(request)
+        self._chunks = self._replica.render(request)
+        return self
+
+    def __aiter__(self) -> Handle:
+        return self
+
+    async def __anext__(self) -> RenderedChunk:
+        return await anext(self._chunks)  # type: ignore[no-any-return]
+
+    def cancel(self) -> None:
+        pass
+
+
+async def test_a_long_text_is_fetched_window_by_window(replica: SynthesizerDeployment.func_or_class) -> None:
+    handle = Handle(replica)
+    text = TEXT * 12
+    request = RenderRequest(find_voice("maeve"), text, verify=False, window_secs=15.0, max_secs=40.0)
+    secs = words = 0.0
+    async for chunk in stream(handle, request):
+        secs += chunk.duration_secs
+        words += len(chunk.words)
+    assert secs == pytest.approx(40.0, abs=0.01)
+    assert len(handle.windows) == 3
+    assert [window.start for window in handle.windows] == sorted({window.start for window in handle.windows})
+
+    whole = stream(Handle(replica), RenderRequest(find_voice("maeve"), text, verify=False, window_secs=15.0))
+    assert sum([len(chunk.words) async for chunk in whole]) == len(text.split())
