@@ -142,6 +142,8 @@ class NewJob:
     use_cache: bool
     engine_revision: str
     """Revision that would compute it now; with account, sha256 and options it is the key of the whole-file cache."""
+    submission: str | None = None
+    """Names this one sending: a caller that lost the answer and asks again gets the job it made, not a second one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ _JOB_COLUMNS: list[pa.Field] = [
     _column(
         "import_key",
         pa.string(),
-        "Identity of one brought in from elsewhere; importing it twice changes nothing.",
+        "Identity within the account of the sending or import that made it; repeating that changes nothing.",
         null=True,
     ),
 ]

@@ -36,6 +36,7 @@ def submitted(job_id: int, created_at: dt.datetime, new: NewJob) -> Job:
         audio_key=new.audio_key,
         options=new.options,
         use_cache=new.use_cache,
+        import_key=new.submission,
     )
 
 

@@ -243,6 +243,9 @@ class Ledger(JobEditing):
 
     async def _create(self, new: NewJob, source: Job | None) -> Job:
         await self._maintenance.admit(new.audio_key)
+        made = self._live.sent_as(new.account, new.submission)
+        if made is not None:
+            return made
         job_id, created_at = self._ids.next()
         if source is None or source.id in self._deleted:
             job = jobs.submitted(job_id, created_at, new)

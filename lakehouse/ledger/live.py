@@ -12,9 +12,13 @@ from schemas.domain import Job
 
 @dataclass(slots=True)
 class LiveJob:
-    """``job`` is the last committed state; ``lock`` is held while the next one is being committed."""
+    """``job`` is the last committed state; ``lock`` is held while the next one is being committed.
+
+    ``submission`` names the sending that made it, with its account; the job itself forgets it when it is deleted.
+    """
 
     job: Job
+    submission: tuple[str, str] | None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -24,6 +28,7 @@ class LiveJobs:
     def __init__(self) -> None:
         self._by_id: dict[int, LiveJob] = {}
         self._by_account: dict[str, dict[int, LiveJob]] = {}
+        self._by_submission: dict[tuple[str, str], int] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -32,10 +37,18 @@ class LiveJobs:
         return iter(self._by_id.values())
 
     def add(self, job: Job) -> LiveJob:
-        entry = LiveJob(job)
+        submission = (job.account, job.import_key) if job.import_key is not None else None
+        entry = LiveJob(job, submission)
         self._by_id[job.id] = entry
         self._by_account.setdefault(job.account, {})[job.id] = entry
+        if submission is not None:
+            self._by_submission[submission] = job.id
         return entry
+
+    def sent_as(self, account: str, submission: str | None) -> Job | None:
+        """The job this very sending made, if it is still here."""
+        job_id = self._by_submission.get((account, submission)) if submission is not None else None
+        return self._by_id[job_id].job if job_id is not None else None
 
     def get(self, job_id: int) -> LiveJob | None:
         return self._by_id.get(job_id)
@@ -43,6 +56,8 @@ class LiveJobs:
     def remove(self, job_id: int) -> None:
         entry = self._by_id.pop(job_id, None)
         if entry is not None:
+            if entry.submission is not None:
+                self._by_submission.pop(entry.submission, None)
             mine = self._by_account[entry.job.account]
             del mine[job_id]
             if not mine:

@@ -191,3 +191,18 @@ async def test_two_completions_at_once_are_one(tmp_path: Path) -> None:
 )
 def test_audio_is_billed_by_the_begun_second(secs: float, usd: float) -> None:
     assert cost_usd(secs, 0.20) == usd
+
+
+async def test_a_sending_repeated_after_its_answer_was_lost_is_the_same_job(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    ledger = await Ledger.open(settings)
+    first = await ledger.create_job(new_job("a", submission="s-1"))
+    assert await ledger.create_job(new_job("a", submission="s-1")) == first
+    await ledger.close()
+    ledger = await Ledger.open(settings)
+    try:
+        assert (await ledger.create_job(new_job("a", submission="s-1"))).id == first.id
+        assert (await ledger.create_job(new_job("a", submission="s-2"))).id != first.id
+        assert (await ledger.create_job(new_job("a", account="bob", submission="s-1"))).id != first.id
+    finally:
+        await ledger.close()

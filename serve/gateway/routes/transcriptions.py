@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Annotated
 
 import orjson
@@ -63,6 +64,7 @@ async def submit(
             options=JobOptions(non_speech=non_speech),
             use_cache=cache,
             engine_revision=s.engine_revision,
+            submission=uuid.uuid4().hex,
         )
     )
     here = f"{s.settings.server.url}/transcriptions/{job.id}"
