@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from lakehouse.blocks import BlockCache
 from lakehouse.ledger.changes import Changes, Position
 from lakehouse.snapshot import Snapshot
 from lakehouse.tail import AccountView, Tail
@@ -44,10 +45,11 @@ class _State:
 class Follower:
     """One table, as one process reads it. Used on one event loop; opens nothing before the first read."""
 
-    def __init__(self, table: str, uri: str, source: ChangeSource) -> None:
+    def __init__(self, table: str, uri: str, source: ChangeSource, cache: BlockCache) -> None:
         self._table = table
         self._uri = uri
         self._source = source
+        self._cache = cache
         self._state: _State | None = None
         self._next: _State | None = None
         self._refresh: asyncio.Task[None] | None = None
@@ -111,7 +113,7 @@ class Follower:
 
     async def _opened(self, changes: Changes, previous: Snapshot | None) -> _State:
         opened_at = time.monotonic()
-        snapshot = await asyncio.to_thread(Snapshot.open, self._uri, self._table, previous)
+        snapshot = await asyncio.to_thread(Snapshot.open, self._uri, self._table, self._cache, previous)
         if changes.version is not None and snapshot.version < changes.version:
             raise Unavailable(f"the table {self._table} is not up to date at its store yet; try again", retry_after_secs=1)
         tail = Tail(snapshot.spec, snapshot.schema)

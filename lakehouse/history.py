@@ -15,11 +15,12 @@ from typing import Literal, TypeVar
 import numpy as np
 import polars as pl
 
+from lakehouse.blocks import DEFAULT_BYTES, BlockCache
 from lakehouse.follow import ChangeSource, Follower
 from lakehouse.keys import KEY_SPECS, hashes
 from lakehouse.location import Location
 from lakehouse.runs import Clip, Found, Run, clip, page
-from lakehouse.snapshot import Row
+from lakehouse.snapshot import Row, Snapshot
 from lakehouse.tail import AccountView, microseconds
 
 T = TypeVar("T")
@@ -47,12 +48,17 @@ class FeedPage:
 class History:
     """Reads for one process, safe beside the ledger's writes and maintenance. All raise Unavailable without a ledger."""
 
-    def __init__(self, location: Location, source: ChangeSource) -> None:
-        self._followers = {name: Follower(name, location.table_uri(name), source) for name in KEY_SPECS}
+    def __init__(self, location: Location, source: ChangeSource, *, cache_bytes: int = DEFAULT_BYTES) -> None:
+        cache = BlockCache(cache_bytes)
+        self._followers = {name: Follower(name, location.table_uri(name), source, cache) for name in KEY_SPECS}
 
     async def close(self) -> None:
         for follower in self._followers.values():
             await follower.close()
+
+    def snapshot(self, table: str) -> Snapshot | None:
+        """The snapshot of ``table`` that is read at present; None before its first read."""
+        return self._followers[table].snapshot
 
     async def get(self, table: str, account: str, row_id: int) -> Row | None:
         """One row of the account; None if it is absent, deleted or another's."""

@@ -18,6 +18,7 @@ import polars as pl
 from deltalake import DeltaTable
 from numpy.typing import NDArray
 
+from lakehouse.blocks import BlockCache
 from lakehouse.keys import KEY_SPECS, KeySpec
 from lakehouse.parts import FilePart, FramePart, Part, scan
 from lakehouse.runs import Run
@@ -42,17 +43,18 @@ class Snapshot:
     _runs: dict[str, tuple[Run, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, uri: str, name: str, previous: Snapshot | None = None) -> Snapshot:
+    def open(cls, uri: str, name: str, cache: BlockCache, previous: Snapshot | None = None) -> Snapshot:
         """The newest version. Blocks for some ms, plus 50 ms for each million rows not in ``previous``."""
         handle = DeltaTable(uri)
-        spec, schema = KEY_SPECS[name], pl.Schema(pl.from_arrow(table(name).schema.empty_table()).schema)  # type: ignore[union-attr]
+        spec, schema = KEY_SPECS[name], pl.Schema(table(name).schema)
         actions = pl.DataFrame(handle.get_add_actions(flatten=True))
         paths, rows = actions["path"].to_list(), actions["num_records"].fill_null(SMALL_FILE_ROWS).to_list()
         counts = {f"{uri}/{path}": count for path, count in zip(paths, rows, strict=True)}
         kept = [part for part in previous.parts if all(file in counts for file in part.files)] if previous else []
         known = {file for part in kept for file in part.files}
         small = sorted(file for file, count in counts.items() if count < SMALL_FILE_ROWS and file not in known)
-        parts = [*kept, *(FilePart.load(file, spec, schema) for file in counts if file not in known and file not in small)]
+        large = [file for file, count in counts.items() if count >= SMALL_FILE_ROWS and file not in known]
+        parts = [*kept, *(FilePart.load(file, spec, schema, cache) for file in large)]
         if small:
             parts = _stack(parts, FramePart.of(frozenset(small), scan(small, schema).collect(), spec), spec)
         return cls(spec, schema, handle.version(), tuple(parts))

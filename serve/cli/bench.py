@@ -108,6 +108,33 @@ def verify(
         note(line)
 
 
+@app.command()
+def history(
+    rows: Annotated[
+        int, typer.Option(min=1000, help="Transcriptions; renders and conversations are a tenth each.")
+    ] = 1_000_000,
+    postgres: Annotated[
+        str | None, typer.Option("--postgres", help="DSN of a PostgreSQL to ask the same; its tables are replaced.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Times each question is asked.")] = 40,
+    folder: Annotated[
+        Path | None, typer.Option(help="Empty folder for the tables [a temporary one].", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure history as rows grow: get, pages, filters and the merged feed, without a server, beside PostgreSQL.
+
+    Ten million rows take about 3 GB of disk and some minutes, most of them for writing.
+    """
+    import tempfile
+
+    from serve.cli.bench_history import measure
+
+    with tempfile.TemporaryDirectory(prefix="fluxions-bench-", dir=folder) as home:
+        found = measure(home, rows, rounds, postgres, note)
+    _print(f"{rows} transcriptions, {rounds} rounds", found, as_json=as_json)
+
+
 def _print(title: str, measures: Sequence[Measure], *, as_json: bool) -> None:
     if as_json:
         print_json({"title": title, "measures": [m.to_json() for m in measures]})
