@@ -303,3 +303,32 @@ async def test_what_the_contract_shows_can_be_imported_and_is_shown_again(gatewa
         "object": "tts", "id": 1, "created_at": "2026-06-29T10:32:00.000Z", "cost_usd": 0.0123, "voice": "nina",
         "chars": 842, "audio_secs": 58.4, "download_url": None,
     }  # fmt: skip
+
+
+async def test_a_result_that_comes_after_the_deletion_is_not_kept(gateway: Running, client: httpx.AsyncClient) -> None:
+    job = await gateway.ledger.create_job(new_job("late", account="default"))
+    claim = await gateway.ledger.claim("w", 5)
+    assert claim is not None
+    said = json.dumps(transcript("A late word.").to_json())
+
+    async def complete() -> httpx.Response:
+        async with gateway.client(OPERATOR_KEY) as operator:
+            path, params = f"/operator/jobs/{job.id}/complete", {"lease": claim.lease}
+            return await operator.post(path, params=params, content=said)
+
+    objects = gateway.services.objects
+    put, arrived, deleted = objects.put_bytes, asyncio.Event(), asyncio.Event()
+
+    async def put_late(key: str, data: bytes) -> None:
+        arrived.set()
+        await deleted.wait()
+        await put(key, data)
+
+    objects.put_bytes = put_late  # type: ignore[method-assign]
+    completing = asyncio.create_task(complete())
+    await asyncio.wait_for(arrived.wait(), 10)
+    assert (await client.delete(f"/transcriptions/{job.id}")).status_code == 200
+    deleted.set()
+    response = await completing
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "lease_lost")
+    assert [key async for key, _ in objects.list("results")] == []
