@@ -17,6 +17,7 @@ from serve.engines import build_synthesizer
 from serve.tts.chunks import ceiling_secs
 from serve.tts.match_process import match_voice
 from serve.tts.rendering import rendered
+from serve.tts.verify.retrying import build_verifier
 from serve.tts.voices import DEFAULT_VOICE
 
 _THREADS: Final = 32
@@ -29,6 +30,8 @@ class SynthesizerDeployment:
 
     def __init__(self, settings: Settings) -> None:
         self._synthesizer = build_synthesizer(settings)
+        self._verifier = build_verifier(settings)
+        self._verify_retries = settings.speech.tts_verify_retries
         self._threads = ThreadPoolExecutor(_THREADS, "synthesizer")
         self._matching = asyncio.Semaphore(1)
         for _ in self._synthesizer.render(Passage((Part("Ready."),), 6, 0.0), DEFAULT_VOICE, 0.9):
@@ -40,7 +43,7 @@ class SynthesizerDeployment:
         A caller who goes away ends the render with the piece in hand, some milliseconds of work. Raises
         InvalidParameter for an unknown cue or a text that holds nothing to say, EngineFailure.
         """
-        chunks = rendered(self._synthesizer, request)
+        chunks = rendered(self._synthesizer, request, self._verifier, self._verify_retries)
         loop = asyncio.get_running_loop()
         step: asyncio.Future[RenderedChunk | None] | None = None
         try:

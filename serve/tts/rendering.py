@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -14,20 +16,31 @@ from schemas.errors import InvalidParameter
 from serve.tts.chunks import ceiling_secs, passages
 from serve.tts.joins import fade_out
 from serve.tts.text.marks import check_marks
+from serve.tts.verify.retrying import Checked, render_checked
+from serve.tts.verify.verdict import Verifier
 
 _FIRST_PIECE_SECS: Final = 0.1
 _LONGEST_PIECE_SECS: Final = 1.0
 
 
-def rendered(synthesizer: Synthesizer, request: RenderRequest) -> Generator[RenderedChunk, None, None]:
-    """One window of a request. Raises InvalidParameter for an unknown cue or a text with nothing to say, EngineFailure."""
+def rendered(
+    synthesizer: Synthesizer, request: RenderRequest, verifier: Verifier | None = None, verify_retries: int = 0
+) -> Generator[RenderedChunk, None, None]:
+    """One window of a request, checked where it asks for that and there is a ``verifier``.
+
+    Raises InvalidParameter for an unknown cue or a text with nothing to say, EngineFailure.
+    """
     check_marks(request.text)
     left = round((request.max_secs or ceiling_secs(request.text)) * SPEECH_RATE_HZ)
     window = round(request.window_secs * SPEECH_RATE_HZ)
     text_end = len(request.text.rstrip())
     made = 0
     for passage in passages(request.text, request.start):
-        pieces = synthesizer.render(passage, request.voice, request.temperature)
+        render = partial(synthesizer.render, passage, request.voice, request.temperature)
+        checked: Checked | None = None
+        if request.verify and verifier is not None:
+            checked = render_checked(render, passage, verifier, verify_retries)
+        pieces = iter((checked.samples,)) if checked else render()
         for samples, is_last in _grown(_limited(pieces, left - made), first=made == 0, whole=request.verify):
             made += samples.size
             pcm = to_int16(samples).tobytes()
@@ -35,11 +48,17 @@ def rendered(synthesizer: Synthesizer, request: RenderRequest) -> Generator[Rend
                 yield RenderedChunk(pcm)
                 continue
             goes_on = passage.end < text_end and made < left
-            yield RenderedChunk(pcm, True, passage.words, passage.end if goes_on else None)
+            ending = RenderedChunk(pcm, True, passage.words, passage.end if goes_on else None)
+            yield _with_verdict(ending, checked) if checked else ending
         if made >= min(left, window):
             return
     if not made and request.start == 0:
         raise InvalidParameter("input holds nothing that can be spoken", code="nothing_to_say", param="input")
+
+
+def _with_verdict(chunk: RenderedChunk, checked: Checked) -> RenderedChunk:
+    verdict = checked.verdict
+    return replace(chunk, retries=checked.retries, word_error_rate=verdict.word_error_rate, passed=verdict.ok)
 
 
 def _limited(pieces: Iterator[Samples], num_samples: int) -> Iterator[Samples]:

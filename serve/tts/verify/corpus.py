@@ -36,8 +36,9 @@ FITTING_VOICES: Final = (
 
 MEASURING_VOICES: Final = (
     "en-us+f2", "en-us+m3", "en-us+Andy", "en-us+linda", "en-us+Gene", "en-gb-x-rp+f4", "en-gb-x-rp+m3", "en-us-nyc+m1",
+    "en-gb-scotland+f4",
 )  # fmt: skip
-"""Heard in neither; three of them are built-in voices of the product."""
+"""Heard in neither; four of them are bases of built-in voices."""
 
 FREQUENT_WORDS: Final = 6_000
 
