@@ -142,6 +142,8 @@ class Appender:
                 schema=handle.schema(),
                 post_commithook_properties=_NO_HOOKS,
             )
+            # A handle does not take note of a transaction made of actions.
+            handle.update_incremental()
         except BaseException as error:
             raise CommitError(self.table.name, []) from error
         finally:

@@ -16,7 +16,7 @@ from typing import Any
 from lakehouse.ledger.changes import Changes, Position
 from lakehouse.ledger.ledger import Ledger, LedgerStats
 from lakehouse.ledger.records import EndedConversation, Recorded
-from lakehouse.maintenance.service import MaintenanceReport
+from lakehouse.ledger.upkeep import MaintenanceReport
 from schemas.domain import (
     ApiKey,
     Claim,

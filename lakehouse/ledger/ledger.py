@@ -27,12 +27,12 @@ from lakehouse.ledger.live import LiveJob, LiveJobs
 from lakehouse.ledger.projection import PROJECT_APP_ID, Finished, Projector
 from lakehouse.ledger.queue import JobQueue
 from lakehouse.ledger.records import Records
+from lakehouse.ledger.upkeep import Maintenance, MaintenanceReport
 from lakehouse.ledger.view import JobView
 from lakehouse.ledger.voices import VoiceBook
 from lakehouse.location import Location
 from lakehouse.lock import HomeLock, take_lock
 from lakehouse.maintenance.merge import MergePolicy
-from lakehouse.maintenance.service import Maintenance, MaintenanceReport
 from lakehouse.objects import Objects
 from lakehouse.reads import EventReader
 from lakehouse.rows import Row, event_row, job_from_row, transcription_row

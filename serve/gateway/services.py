@@ -12,8 +12,8 @@ from lakehouse.history import History
 from lakehouse.ledger.changes import Changes, Position
 from lakehouse.ledger.ledger import LedgerStats
 from lakehouse.ledger.records import EndedConversation, Recorded
+from lakehouse.ledger.upkeep import MaintenanceReport
 from lakehouse.location import Location
-from lakehouse.maintenance.service import MaintenanceReport
 from lakehouse.objects import Objects
 from lakehouse.search import Search
 from lakehouse.signing import Signer
