@@ -66,6 +66,9 @@ class StorageSettings(_Concern):
     )
     checkpoint_interval: int = Field(20, ge=2, le=1000, description="Delta commits between two checkpoints of a table.")
     fsync: bool = Field(True, description="Flush commits and uploads to the disk before they are acknowledged.")
+    read_cache_bytes: int = Field(
+        128 * _MIB, ge=0, description="Decoded rows a gateway keeps of what history pages come back to, bytes."
+    )
     vacuum_hours: int = Field(
         24, ge=1, le=8760, description="How long files of older table versions stay: the reach of time travel, h."
     )

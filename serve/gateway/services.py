@@ -117,7 +117,9 @@ class Services:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", KeyRing(self.ledger.find_key, self.settings.auth.key_cache_secs))
-        object.__setattr__(self, "history", History(Location.of(self.settings), self.ledger))
+        storage = self.settings.storage
+        history = History(Location.of(self.settings), self.ledger, cache_bytes=storage.read_cache_bytes)
+        object.__setattr__(self, "history", history)
         object.__setattr__(self, "search", Search(self.history))
         object.__setattr__(self, "anonymous", AnonymousLimits(self.settings.speech))
         object.__setattr__(self, "speech", Speech(self.settings, self.ledger, self.objects, self.engines))
