@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from lakehouse.search.rows import Run, slices
+from lakehouse.search.rows import Places, Run, slices
 
 Hit = TypeVar("Hit")
 Key = tuple[int, int]
@@ -36,14 +36,14 @@ def stream(
     kind: str,
     number: int,
     run: Run,
-    columns: Sequence[str],
+    read: Callable[[Run, Places], pl.DataFrame],
     test: Callable[[pl.DataFrame], pl.Series],
     keep: int | None = None,
 ) -> Stream:
-    """The rows of ``run`` for which ``test`` of ``columns`` holds; only the ``keep`` newest of a slice, if given."""
+    """The rows of ``run`` for which ``test`` holds of what ``read`` gives; of a slice the ``keep`` newest, if given."""
     keys = run.part.keys
     for places in slices(run):
-        found = places[test(run.part.read(places, columns)).to_numpy()][::-1][:keep]
+        found = places[test(read(run, places)).to_numpy()][::-1][:keep]
         oldest = (int(keys.created[places[0]]), int(keys.ids[places[0]]))
         times, ids = keys.created[found].tolist(), keys.ids[found].tolist()
         matches = (Match(kind, number, place) for place in found.tolist())

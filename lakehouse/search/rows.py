@@ -33,6 +33,11 @@ class Keys(Protocol):
 class Part(Protocol):
     @property
     def keys(self) -> Keys: ...
+    @property
+    def files(self) -> frozenset[str]:
+        """Files whose rows these are, which never change; empty for rows that are in no file yet."""
+        ...
+
     def read(self, places: Places, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Rows at ``places``, in that order. Blocks."""
         ...

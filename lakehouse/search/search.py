@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from lakehouse.search.compiler import matches
+from lakehouse.search.kept import Kept
 from lakehouse.search.names import name_matches, name_snippet
 from lakehouse.search.newest import Key, Match, Stream, newest, stream
-from lakehouse.search.rows import Row, RowSource, Run, View, find, rows_at
+from lakehouse.search.rows import Places, Row, RowSource, Run, View, find, rows_at
 from lakehouse.search.snippet import snippet
 from lakehouse.search.websearch import Query, parse
 
@@ -39,6 +40,7 @@ class Search:
 
     def __init__(self, source: RowSource) -> None:
         self._source = source
+        self._kept = Kept()
 
     async def turns(self, account: str, text: str, limit: int = 20) -> list[Hit]:
         """Turns of conversations."""
@@ -54,7 +56,9 @@ class Search:
         if not query:
             return []
         tables = ("segments", "transcriptions")
-        return await self._source.read(tables, account, lambda views: _transcriptions(views[0], views[1], query, limit))
+        return await self._source.read(
+            tables, account, lambda views: _transcriptions(views[0], views[1], query, limit, self._kept)
+        )
 
     async def everything(self, account: str, text: str, limit: int = 20) -> list[Hit]:
         """Turns, then transcriptions, then renders: at most ``limit`` of each."""
@@ -66,18 +70,18 @@ class Search:
     async def _texts(self, table: str, kind: str, account: str, query: Query, limit: int) -> list[Hit]:
         if not query:
             return []
-        return await self._source.read((table,), account, lambda views: _texts(views[0], kind, query, limit))
+        return await self._source.read((table,), account, lambda views: _texts(views[0], kind, query, limit, self._kept))
 
 
-def _texts(view: View, kind: str, query: Query, limit: int) -> list[Hit]:
+def _texts(view: View, kind: str, query: Query, limit: int, kept: Kept) -> list[Hit]:
     def confirm(settled: list[tuple[Key, list[Match]]]) -> list[Hit]:
         rows = rows_at(view.runs, [(match.run, match.place) for _, found in settled for match in found[:1]])
         return [Hit(kind, row, snippet(row["text"], query)) for row in rows]
 
-    return newest(_lexeme_streams(kind, view.runs, query, limit), limit, confirm)
+    return newest(_lexeme_streams(kind, view.runs, query, kept, limit), limit, confirm)
 
 
-def _transcriptions(segments: View, transcriptions: View, query: Query, limit: int) -> list[Hit]:
+def _transcriptions(segments: View, transcriptions: View, query: Query, limit: int, kept: Kept) -> list[Hit]:
     def confirm(settled: list[tuple[Key, list[Match]]]) -> list[Hit]:
         # A segment counts as long as its transcription does: deleted ones are in no view.
         placed = [(found, find(transcriptions.runs, *key)) for key, found in settled]
@@ -86,11 +90,14 @@ def _transcriptions(segments: View, transcriptions: View, query: Query, limit: i
         hits = (_hit(row, found, segments.runs, query) for row, (found, _) in zip(rows, known, strict=True))
         return [hit for hit in hits if hit is not None]
 
+    def read(run: Run, places: Places) -> pl.DataFrame:
+        return kept.read(run, places, ("filename",))
+
     def test(frame: pl.DataFrame) -> pl.Series:
         return name_matches(query, frame["filename"])
 
-    names = [stream("name", number, run, ["filename"], test, limit) for number, run in enumerate(transcriptions.runs)]
-    return newest([*_lexeme_streams("segment", segments.runs, query), *names], limit, confirm)
+    names = [stream("name", number, run, read, test, limit) for number, run in enumerate(transcriptions.runs)]
+    return newest([*_lexeme_streams("segment", segments.runs, query, kept), *names], limit, confirm)
 
 
 def _hit(row: Row, found: list[Match], runs: Sequence[Run], query: Query) -> Hit | None:
@@ -105,10 +112,13 @@ def _hit(row: Row, found: list[Match], runs: Sequence[Run], query: Query) -> Hit
     return None
 
 
-def _lexeme_streams(kind: str, runs: Sequence[Run], query: Query, keep: int | None = None) -> list[Stream]:
+def _lexeme_streams(kind: str, runs: Sequence[Run], query: Query, kept: Kept, keep: int | None = None) -> list[Stream]:
     test = matches(query)
+
+    def read(run: Run, places: Places) -> pl.DataFrame:
+        return kept.read(run, places, ("lexemes",))
 
     def holds(frame: pl.DataFrame) -> pl.Series:
         return frame.select(test.alias("holds"))["holds"]
 
-    return [stream(kind, number, run, ["lexemes"], holds, keep) for number, run in enumerate(runs)]
+    return [stream(kind, number, run, read, holds, keep) for number, run in enumerate(runs)]

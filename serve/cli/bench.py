@@ -135,6 +135,55 @@ def history(
     _print(f"{rows} transcriptions, {rounds} rounds", found, as_json=as_json)
 
 
+@app.command()
+def search(
+    turns: Annotated[int, typer.Option(min=1000, help="Turns of the account that is searched.")] = 50_000,
+    others: Annotated[int, typer.Option(min=0, help="Turns of others in the same table.")] = 50_000,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Repetitions of each query.")] = 3,
+    postgres: Annotated[
+        str | None, typer.Option(help="Ask a PostgreSQL too: its connection string. It gets a temporary table.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure search, without a server: the 20 newest hits among one account's turns, beside PostgreSQL with GIN.
+
+    Stops if PostgreSQL finds other turns.
+    """
+    from serve.cli.bench_search import measure
+
+    found = measure(turns=turns, others=others, rounds=rounds, dsn=postgres)
+    _print(f"{turns} turns of one account, {others} of others, {rounds} rounds", found, as_json=as_json)
+
+
+@app.command()
+def quality(
+    folder: Annotated[
+        Path, typer.Argument(help="Recordings with references.", exists=True, file_okay=False, metavar="DIR")
+    ],
+    report: Annotated[Path | None, typer.Option(help="Write a Markdown report here, its pictures beside it.")] = None,
+    leave_out: Annotated[list[str] | None, typer.Option(help="Name of a recording not to score; may repeat.")] = None,
+    snr: Annotated[list[float] | None, typer.Option(help="Hear the words again at this SNR, dB; may repeat.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what the profile's engines hear against references: words, speakers, both. Needs no server.
+
+    References are NAME.txt beside NAME.wav, lines of a .txt that begin with NAME, and .rttm or .stm files.
+    """
+    from serve.cli.bench_quality import measure
+    from serve.cli.quality.report import COLUMNS
+
+    found = measure(load_settings(home), folder, leave_out or [], snr or [])
+    if report is not None:
+        found.write(report)
+    if as_json:
+        print_json(found.to_json())
+        return
+    print_table(str(found.engines), COLUMNS, found.rows())
+    rows = [[name, "" if value is None else f"{value:.3f}"] for name, value in found.summary().items()]
+    print_table("all of them", ["measure", "value"], rows)
+
+
 def _print(title: str, measures: Sequence[Measure], *, as_json: bool) -> None:
     if as_json:
         print_json({"title": title, "measures": [m.to_json() for m in measures]})

@@ -16,13 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from lakehouse.history import History
+from lakehouse.location import Location
 from lakehouse.search import Search, lexemes, parse
 from lakehouse.search.compiler import matches
+from lakehouse.search.kept import Kept
 from lakehouse.search.newest import Key, Match, newest, stream
 from lakehouse.search.rows import FIRST_SLICE_ROWS
-from lakehouse.snapshot import Snapshot
-from lakehouse.tail import AccountView
 from schemas.tables import table
+from serve.cli.bench_search import AtRest
 from tests.search_kit import texts
 
 T = TypeVar("T")
@@ -34,20 +36,18 @@ class Tables:
     """Tables as they lie in a folder; a source of rows for search."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._location = Location(folder.as_posix(), fsync=False)
         for name in TABLES:
             self.write(name, [])
 
     def write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Append rows; columns not given are empty, zero or null."""
-        filled = [{**_blank(table(name).schema), **row} for row in rows]
-        write_deltalake(self._uri(name), pa.Table.from_pylist(filled, schema=table(name).schema), mode="append")
+        schema = table(name).schema
+        filled = [{**_blank(schema), **row} for row in rows]
+        write_deltalake(self._location.table_uri(name), pa.Table.from_pylist(filled, schema=schema), mode="append")
 
     async def read(self, tables: Sequence[str], account: str, read: Callable[[Sequence[Any]], T]) -> T:
-        return read([AccountView(account, Snapshot.open(self._uri(name), name), None) for name in tables])
-
-    def _uri(self, name: str) -> str:
-        return str(self._folder / name)
+        return await History(self._location, AtRest()).read(tables, account, read)
 
 
 def _blank(schema: pa.Schema) -> dict[str, Any]:
@@ -160,6 +160,10 @@ class CountedRun:
     def keys(self) -> CountedRun:
         return self
 
+    @property
+    def files(self) -> frozenset[str]:
+        return frozenset(("one.parquet",))
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -177,9 +181,25 @@ class CountedRun:
 @pytest.mark.parametrize(("step", "most_read"), [(1, 1), (100, 1), (1000, 15), (10_000, 127)])
 def test_no_more_is_read_than_twice_what_lies_before_the_last_hit(step: int, most_read: int) -> None:
     run = CountedRun(300_000, step)
-    hits = newest([stream("row", 0, run, ["hit"], lambda f: f["hit"], 20)], 20, lambda found: [key[1] for key, _ in found])
+    hits = newest(
+        [stream("row", 0, run, lambda _, places: run.read(places), lambda f: f["hit"], 20)],
+        20,
+        lambda found: [key[1] for key, _ in found],
+    )
     assert hits == [number for number in range(299_999, -1, -1) if number % step == 0][:20]
     assert run.num_read <= most_read * FIRST_SLICE_ROWS
+
+
+def test_stretches_of_files_are_read_once_as_long_as_they_fit() -> None:
+    run = CountedRun(3000, 1)
+    kept = Kept(max_bytes=int(run.frame.estimated_size()))
+    for _ in range(3):
+        for places in (run.places(0, 1000), run.places(1000, 2000)):
+            assert kept.read(run, places, ["hit"]).equals(run.frame[places])
+    assert run.num_read == 2000
+    kept.read(run, run.places(0, 3000), ["hit"])
+    kept.read(run, run.places(0, 1000), ["hit"])
+    assert run.num_read == 6000, "the larger stretch pushed out the others, and is pushed out itself"
 
 
 _KEYS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), max_size=40)
