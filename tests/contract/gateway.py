@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -18,15 +19,63 @@ from lakehouse.ledger import Ledger
 from lakehouse.objects import Objects
 from lakehouse.signing import Signer, home_secret
 from schemas.domain import Recognition, Seconds, SoundEvent, Span, Turn, Word
-from schemas.engines import Diarizer, EngineInfo, EventDetector, Recognizer, VoiceWindows
+from schemas.engines import (
+    Diarizer,
+    EngineInfo,
+    EventDetector,
+    Recognizer,
+    RenderedChunk,
+    RenderRequest,
+    VoiceProfile,
+    VoiceWindows,
+)
 from schemas.settings import ServerSettings, Settings, StorageSettings
 from serve import engines
 from serve.gateway.app import create_app
 from serve.gateway.services import Services
+from serve.tts.deployment import SynthesizerDeployment, stream
 
 USER_KEY = "fx_user_of_the_contract_tests"
 OTHER_KEY = "fx_other_account_of_the_tests"
 OPERATOR_KEY = "fx_operator_of_the_contract_tests"
+
+
+class _Remote:
+    """The synthesiser's replica in this process, called as through a handle; counts its renders that are not closed."""
+
+    def __init__(self, replica: Any) -> None:
+        self._replica = replica
+        self.under_way = 0
+
+    @property
+    def render(self) -> _Remote:
+        return self
+
+    def remote(self, request: RenderRequest) -> _Response:
+        return _Response(self._counted(request))
+
+    async def _counted(self, request: RenderRequest) -> AsyncGenerator[RenderedChunk, None]:
+        self.under_way += 1
+        try:
+            async with aclosing(self._replica.render(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            self.under_way -= 1
+
+
+class _Response:
+    """What a handle gives for a streaming call: chunks, and `cancel` which does not wait."""
+
+    def __init__(self, chunks: AsyncGenerator[RenderedChunk, None]) -> None:
+        self._chunks = chunks
+        self._closing: asyncio.Task[None] | None = None
+
+    def __aiter__(self) -> AsyncGenerator[RenderedChunk, None]:
+        return self._chunks
+
+    def cancel(self) -> None:
+        self._closing = asyncio.ensure_future(self._chunks.aclose())
 
 
 class LocalEngines:
@@ -46,6 +95,18 @@ class LocalEngines:
     @cached_property
     def _events(self) -> EventDetector:
         return engines.build_event_detector(self._settings)
+
+    @cached_property
+    def synthesizer(self) -> _Remote:
+        return _Remote(SynthesizerDeployment.func_or_class(self._settings))
+
+    async def render(self, request: RenderRequest) -> AsyncGenerator[RenderedChunk, None]:
+        async for chunk in stream(self.synthesizer, request):
+            yield chunk
+
+    async def match_voice(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float, str]:
+        profile, similarity = await self.synthesizer._replica.match(pcm, voice_id)
+        return profile, similarity, (await self.synthesizer._replica.info()).revision
 
     async def recognize(self, pcm: bytes) -> Recognition:
         samples = to_float(np.frombuffer(pcm, "<i2"))
