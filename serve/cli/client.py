@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from schemas.errors import FluxionsError, RateLimited, ServerUnreachable, error_
 
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _IMPORT_TIMEOUT = httpx.Timeout(600.0, connect=5.0)
+_CLONE_TIMEOUT = httpx.Timeout(300.0, connect=5.0)
 _PAUSE_MAX_SECS = 5.0
 
 
@@ -75,6 +77,27 @@ class Client:
             return self._http.post(path, params=params, content=body, headers=headers, timeout=_IMPORT_TIMEOUT)
 
         return _decoded(self._patiently(send, idempotent=True))
+
+    def speak(self, ask: dict[str, Any]) -> Iterator[bytes]:
+        """Sound of `POST /vui/v1/tts` as it comes. Raises before the first piece what the server refuses."""
+        try:
+            with self._http.stream("POST", "/vui/v1/tts", json=ask) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _refusal(response)
+                yield from response.iter_bytes()
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def clone(self, clip: Path, fields: dict[str, str]) -> Any:
+        """Sends a reference clip to `POST /vui/v1/voices`."""
+
+        def send() -> httpx.Response:
+            with clip.open("rb") as file:
+                form: dict[str, Any] = {"files": {"audio": (clip.name, file)}, "data": fields, "timeout": _CLONE_TIMEOUT}
+                return self._http.post("/vui/v1/voices", **form)
+
+        return _decoded(self._patiently(send, idempotent=False))
 
     def probe(self, path: str) -> tuple[int, Any]:
         """Status and body of a page that answers 503 on purpose (`/ready`). Raises ServerUnreachable."""

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from schemas.errors import FluxionsError
-from serve.cli import bench, history, importing, instance, keys, sql
+from serve.cli import bench, history, importing, instance, keys, say, sql, voices
 from serve.cli.maintain import maintain
 from serve.cli.options import help_if_alone
 from serve.cli.output import INTERRUPTED, OK, exit_code, print_error, print_usage_error
@@ -31,6 +31,7 @@ app = typer.Typer(
     \b
     More:
       fluxions transcribe talks/ -o srt -d subtitles/    subtitles for a folder
+      fluxions say "Good morning." --play                a text as speech
       fluxions status                                    engines, jobs, processes
       fluxions doctor                                    what is wrong, and what to do
       KEY=$(fluxions keys create laptop)                 a key for a client
@@ -66,6 +67,8 @@ app.command()(history.search)
 app.command()(sql.sql)
 app.command()(maintain)
 app.command("import")(importing.import_history)
+app.command()(say.say)
+app.add_typer(voices.app, name="voices")
 app.add_typer(keys.app, name="keys")
 app.add_typer(bench.app, name="bench")
 
