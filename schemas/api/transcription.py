@@ -140,11 +140,11 @@ class TranscriptionItem(BaseModel):
     processing_time: float | None
     num_speakers: int | None
     num_segments: int | None
-    original_audio_url: str
+    original_audio_url: str | None = Field(description="Null for one brought in without its recording.")
     language: str | None
 
     @classmethod
-    def of(cls, job: Job, original_audio_url: str) -> TranscriptionItem:
+    def of(cls, job: Job, original_audio_url: str | None) -> TranscriptionItem:
         return cls(
             id=job.id,
             status=job.status,

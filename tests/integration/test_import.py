@@ -75,7 +75,7 @@ async def sent(
 
 async def got(gateway: Running, path: str, **params: Any) -> Any:
     async with gateway.client() as client:
-        return (await client.get(path, params=params)).json()
+        return (await client.get(path, params=params or None)).json()
 
 
 async def test_a_transcription_comes_in_whole(tmp_path: Path) -> None:

@@ -115,8 +115,13 @@ async def list_transcriptions(
     """Your jobs, newest first."""
     found = await s.history.slice("transcriptions", user.account, offset, limit)
     jobs = [job_from_row(row) for row in found.rows]
-    items = [TranscriptionItem.of(job, await s.signed_url(job.audio_key, job.filename)) for job in jobs]
+    items = [TranscriptionItem.of(job, await _original_url(s, job)) for job in jobs]
     return TranscriptionList(total=found.total, limit=limit, offset=offset, transcriptions=items)
+
+
+async def _original_url(s: Services, job: Job) -> str | None:
+    """None for a transcription that was brought in without its recording."""
+    return await s.signed_url(job.audio_key, job.filename) if job.audio_key else None
 
 
 async def _transcript(s: Services, job: Job) -> Transcript | None:
