@@ -204,6 +204,27 @@ def quality(
     print_table("all of them", ["measure", "value"], rows)
 
 
+@app.command()
+def tts(
+    voice: Annotated[str, typer.Option("--voice", help="Voice that speaks.")] = "maeve",
+    renders: Annotated[int, typer.Option(min=4, max=10_000, help="Renders of each kind.")] = 100,
+    memory_renders: Annotated[int, typer.Option(min=0, help="Renders over which memory is watched; 0 for none.")] = 1000,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure speaking: first audible byte alone and at 8 streams, verified, pace, gaps, memory of a local server."""
+    from serve.cli.bench_tts import measure, memory_of
+    from serve.up import instance
+
+    target = locate(url, key, home)
+    running = instance(load_settings(home).home)
+    memory = memory_of(running.marker) if running is not None and running.url == target.url else None
+    found = measure(target, voice=voice, renders=renders, memory_renders=memory_renders, memory=memory)
+    _print(f"{renders} renders of each kind", found, as_json=as_json)
+
+
 def _print(title: str, measures: Sequence[Measure], *, as_json: bool) -> None:
     if as_json:
         print_json({"title": title, "measures": [m.to_json() for m in measures]})
