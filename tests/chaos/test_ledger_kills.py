@@ -34,6 +34,8 @@ import asyncio, datetime as dt, sys
 from pathlib import Path
 from lakehouse.ledger import Ledger
 from lakehouse.maintenance.merge import MergePolicy
+from lakehouse.objects import Objects
+from lakehouse.results import attempt_key, put_result
 from schemas.domain import Conversation, ConversationTurn
 from tests.lakehouse_kit import home, new_job, outcome, transcript
 
@@ -42,14 +44,16 @@ NOW = dt.datetime.now(dt.UTC)
 def say(*words):
     print(*words, flush=True)
 
-async def produce(ledger, name):
+async def produce(ledger, objects, name):
     count = 0
     while True:
         count += 1
         job = await ledger.create_job(new_job(f"{name}-{count}"))
         say("created", job.id)
         claim = await ledger.claim("w", 5)
-        done = await ledger.complete(claim.job.id, claim.lease, outcome(claim.job), transcript())
+        key = attempt_key(claim.job, claim.job.attempt)
+        await put_result(objects, key, transcript())
+        done = await ledger.complete(claim.job.id, claim.lease, outcome(claim.job, result_key=key), transcript())
         say("completed", done.id)
         if count % 3 == 0:
             say("deleting", done.id)
@@ -72,7 +76,10 @@ async def main():
     storage = settings.storage.model_copy(update={"event_retention_days": 0.0})
     settings = settings.model_copy(update={"storage": storage})
     ledger = await Ledger.open(settings, merge_policy=MergePolicy(min_tail_files=3, file_rows=60))
-    await asyncio.gather(*(produce(ledger, f"{sys.argv[2]}-{i}") for i in range(int(sys.argv[3]))), tidy(ledger))
+    objects = Objects.of(settings)
+    await asyncio.gather(
+        *(produce(ledger, objects, f"{sys.argv[2]}-{i}") for i in range(int(sys.argv[3]))), tidy(ledger)
+    )
 
 asyncio.run(main())
 """
@@ -130,6 +137,10 @@ async def test_kills_amid_maintenance_lose_and_double_nothing(tmp_path: Path) ->
     assert len(found) <= len(sessions) + PRODUCERS * ROUNDS
     assert set(found.values()) == {1}
     check_tables(Location.of(settings), set(found))
+    segments = pl.scan_delta(Location.of(settings).table_uri("segments")).group_by("id").len().collect()
+    finished = {row["id"] for row in page.rows if row["status"] == "completed"}
+    assert set(segments["id"]) == finished
+    assert set(segments["len"]) == {2}
 
 
 def check_jobs(status: dict[int, str], total: int, said: dict[str, list[str]]) -> None:
