@@ -97,7 +97,7 @@ class Copy:
         self._room.set()
 
     async def _encoded(self) -> AsyncIterator[bytes]:
-        encoder = Encoder("opus", SPEECH_RATE_HZ)
+        encoder = Encoder("opus", SPEECH_RATE_HZ, cheap=True)
         ended = False
         while not ended:
             pieces = [await self._waiting.get()]

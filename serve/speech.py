@@ -90,7 +90,7 @@ class Rendering:
                 row,
                 chars=chars,
                 audio_secs=tally.audio_secs,
-                cost_usd=chars * self._usd_per_char,
+                cost_usd=round(chars * self._usd_per_char, 9),
                 verified=tally.checked > 0,
                 chunks=tally.chunks,
                 retries=tally.retries,
