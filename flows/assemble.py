@@ -5,32 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
-from schemas.domain import Seconds, Segment, SoundEvent, Turn, Word
+from schemas.domain import Seconds, Segment, SoundEvent, Word
 
 SEGMENT_GAP_SECS: Seconds = 0.5
 """A pause this long within one speaker's words starts a new segment."""
 
 _SENTENCE_END = (".", "?", "!")
-
-
-def assign_speakers(words: Sequence[Word], turns: Sequence[Turn]) -> list[int]:
-    """The speaker of each word: whose turn it overlaps most, else whose is nearest. Speaker 0 when there are no turns."""
-    ordered = sorted(turns, key=lambda t: t.start_secs)
-    starts = [t.start_secs for t in ordered]
-    longest = max((t.end_secs - t.start_secs for t in ordered), default=0.0)
-    speakers = []
-    for word in words:
-        first = bisect_left(starts, word.start_secs - longest)
-        last = bisect_left(starts, word.end_secs)
-        near = ordered[max(0, first - 1) : last + 1]
-        speakers.append(max(near, key=lambda t: _closeness(word, t)).speaker if near else 0)
-    return speakers
-
-
-def _closeness(word: Word, turn: Turn) -> tuple[float, float]:
-    overlap = min(word.end_secs, turn.end_secs) - max(word.start_secs, turn.start_secs)
-    # Of two turns that cover the word alike, the shorter is the one about it (an interjection inside a long turn).
-    return overlap, -(turn.end_secs - turn.start_secs)
 
 
 def renumber(speakers: Sequence[int]) -> tuple[list[int], dict[int, int]]:

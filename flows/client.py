@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import httpx
 import orjson
 
 from schemas import wire
-from schemas.domain import Recognition, Seconds, SoundEvent, Span, Transcript, Turn, Word
+from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
 from schemas.engines import VoiceWindows
 from schemas.errors import FluxionsError, ServerUnreachable, error_from_response
 
@@ -37,6 +37,7 @@ class ClaimedJob:
     size_bytes: int
     sha256: str
     non_speech: bool
+    speakers: SpeakerHint
     engine_revision: str
 
 
@@ -62,7 +63,7 @@ class OperatorClient:
     async def claim(self, worker: str, wait_secs: Seconds) -> ClaimedJob | None:
         body = {"worker": worker, "wait_secs": wait_secs}
         found = (await self._json("POST", "/operator/jobs/claim", json=body))["claim"]
-        return ClaimedJob(**found) if found else None
+        return ClaimedJob(**{**found, "speakers": SpeakerHint(**found["speakers"])}) if found else None
 
     async def renew(self, job: ClaimedJob) -> None:
         await self._json("POST", f"/operator/jobs/{job.id}/renew", params={"lease": job.lease})
@@ -120,10 +121,10 @@ class OperatorClient:
         response = await self._request("POST", "/operator/diarization/observe", content=body)
         return wire.windows_from_bytes(response.content)[0]
 
-    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span]) -> list[Turn]:
+    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint) -> list[Turn]:
         """Turns of the whole recording from the evidence of all its blocks."""
         packed = wire.windows_to_bytes(windows)
-        body = wire.pack({"speech": wire.spans_to_json(speech)}, packed)
+        body = wire.pack({"speech": wire.spans_to_json(speech), "speakers": asdict(hint)}, packed)
         return wire.turns_from_json((await self._json("POST", "/operator/diarization/resolve", content=body))["turns"])
 
     async def detect_events(

@@ -11,19 +11,17 @@ from pathlib import Path
 from audio.decode import Decoded, Decoder
 from audio.encode import encode_playback
 from audio.pcm import PcmFile
-from audio.segment import utterances
-from audio.vad import VoiceActivity, regions
+from audio.segment import talk, utterances, voiced
+from audio.speakers import assign_speakers
+from audio.vad import VoiceActivity
 from flows import assemble
 from flows.client import ClaimedJob, OperatorClient
-from schemas.domain import Recognition, Seconds, SoundEvent, Span, Transcript, Turn, Word
+from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
 from schemas.engines import VoiceWindows
 from schemas.settings import EngineSettings
 
 BLOCK_SECS: Seconds = 300.0
 """Length of audio observed at once by the diariser; bounds the size of a request."""
-
-_SPEECH_THRESHOLD = 0.3
-_SPEECH_MIN_SILENCE_SECS = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,9 @@ class Listening:
     pcm: PcmFile
     decoded: Decoded
     speech: list[Span]
+    """Where anybody talks: what the diariser works on."""
+    voiced: list[Span]
+    """What pauses lie between."""
     utterances: list[Span]
 
 
@@ -54,14 +55,9 @@ async def listen(tools: Tools, source: Path, folder: Path) -> Listening:
     decoded = await tools.decoder.decode(source, target)
     pcm = PcmFile(target)
     probabilities = await asyncio.to_thread(tools.voice_activity.probabilities, pcm)
-    speech = regions(
-        probabilities,
-        duration_secs=pcm.duration_secs,
-        threshold=_SPEECH_THRESHOLD,
-        min_silence_secs=_SPEECH_MIN_SILENCE_SECS,
-    )
+    speech = talk(probabilities, pcm.duration_secs)
     spans = utterances(probabilities, pcm.duration_secs, tools.engines.utterance_max_secs)
-    return Listening(pcm, decoded, speech, spans)
+    return Listening(pcm, decoded, speech, voiced(probabilities, pcm.duration_secs), spans)
 
 
 async def recognize(tools: Tools, heard: Listening) -> list[Recognition]:
@@ -77,14 +73,14 @@ async def recognize(tools: Tools, heard: Listening) -> list[Recognition]:
     return [task.result() for task in tasks]
 
 
-async def diarize(tools: Tools, heard: Listening) -> list[Turn]:
+async def diarize(tools: Tools, heard: Listening, hint: SpeakerHint) -> list[Turn]:
     """Who spoke when: evidence block by block, one resolution over the whole recording."""
     windows: list[VoiceWindows] = []
     for block in blocks(heard.pcm.duration_secs):
         speech = clip(heard.speech, block)
         if speech:
             windows.append(await tools.client.observe(heard.pcm.read_bytes(block), speech, block.start_secs))
-    return await tools.client.resolve(windows, heard.speech) if windows else []
+    return await tools.client.resolve(windows, heard.speech, hint) if windows else []
 
 
 async def transcribe(tools: Tools, job: ClaimedJob, folder: Path) -> Transcript:
@@ -96,7 +92,7 @@ async def transcribe(tools: Tools, job: ClaimedJob, folder: Path) -> Transcript:
     source.unlink()
     async with asyncio.TaskGroup() as group:
         recognizing = group.create_task(recognize(tools, heard))
-        diarizing = group.create_task(diarize(tools, heard))
+        diarizing = group.create_task(diarize(tools, heard, job.speakers))
         group.create_task(keep_playback(tools, job, heard, folder))
     recognitions, turns = recognizing.result(), diarizing.result()
     return await compose(tools, job, heard, recognitions, turns, began)
@@ -120,11 +116,11 @@ async def compose(
 ) -> Transcript:
     """Words, turns and events put together; ``began`` is the monotonic time the job was started."""
     words = [w for r in recognitions for w in r.words]
-    speakers, order = assemble.renumber(assemble.assign_speakers(words, turns))
+    speakers, order = assemble.renumber(assign_speakers(words, turns))
     segments = assemble.segments_of(words, speakers)
     events: tuple[SoundEvent, ...] = ()
     if job.non_speech:
-        found = await tools.client.detect_events(heard.speech, words, heard.pcm.duration_secs)
+        found = await tools.client.detect_events(heard.voiced, words, heard.pcm.duration_secs)
         events = assemble.attribute(found, segments)
     languages = [r.language for r in recognitions if r.language]
     return Transcript(

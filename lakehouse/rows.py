@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any
 
-from schemas.domain import ApiKey, Job, JobOptions, JobStatus, Transcript
+from schemas.domain import ApiKey, Job, JobOptions, JobStatus, SpeakerHint, Transcript
 
 Row = dict[str, Any]
 
@@ -22,7 +22,12 @@ def job_row(job: Job) -> Row:
     """The columns that job_events and transcriptions share."""
     row = {name: getattr(job, name) for name in _PLAIN}
     row.update(
-        status=job.status.value, created_at=job.created_at, updated_at=job.updated_at, non_speech=job.options.non_speech
+        status=job.status.value,
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+        non_speech=job.options.non_speech,
+        min_speakers=job.options.speakers.least,
+        max_speakers=job.options.speakers.most,
     )
     return row
 
@@ -33,7 +38,7 @@ def job_from_row(row: Row) -> Job:
         status=JobStatus(row["status"]),
         created_at=_utc(row["created_at"]),
         updated_at=_utc(row["updated_at"]),
-        options=JobOptions(non_speech=row["non_speech"]),
+        options=JobOptions(row["non_speech"], SpeakerHint(row["min_speakers"] or 1, row["max_speakers"])),
         **{name: row[name] for name in _PLAIN},
     )
 

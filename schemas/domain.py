@@ -122,10 +122,19 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerHint:
+    """How many speakers there are, as far as the client knows: ``least`` to ``most``, None for no bound."""
+
+    least: int = 1
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobOptions:
     """What the client asked of a transcription; part of its cache key."""
 
     non_speech: bool = False
+    speakers: SpeakerHint = SpeakerHint()
 
 
 @dataclass(frozen=True, slots=True)

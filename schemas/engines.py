@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.domain import SPEECH_RATE_HZ, Recognition, Seconds, SoundEvent, Span, Turn, Word
+from schemas.domain import SPEECH_RATE_HZ, Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
 
 Samples = NDArray[np.float32]
 
@@ -87,8 +87,13 @@ class Diarizer(Protocol):
         """Evidence of one block that starts at ``offset_secs``; ``speech`` is in seconds from the block's start."""
         ...
 
-    def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span]) -> list[Turn]:
-        """Turns of the whole recording; ``speech`` and turns in seconds from its start, sorted by start."""
+    def resolve(
+        self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint | None = None
+    ) -> list[Turn]:
+        """Turns of the whole recording; ``speech`` and turns in seconds from its start, sorted by start.
+
+        ``hint`` is what the client knows of the number of speakers.
+        """
         ...
 
 

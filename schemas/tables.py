@@ -60,6 +60,8 @@ _JOB_COLUMNS: list[pa.Field] = [
     _column("size_bytes", pa.int64(), "Size of the bytes sent."),
     _column("audio_key", pa.string(), "Object that holds the very bytes sent; empty for one brought in without them."),
     _column("non_speech", pa.bool_(), "Whether non-speech sounds were asked for."),
+    _column("min_speakers", pa.int32(), "Fewest speakers the client said there are.", null=True),
+    _column("max_speakers", pa.int32(), "Most speakers the client said there are.", null=True),
     _column("use_cache", pa.bool_(), "Whether a cached result was welcome."),
     _column("cached", pa.bool_(), "Whether the result came from an earlier job."),
     _column("cached_from", pa.int64(), "Id of the job whose result was used.", null=True),

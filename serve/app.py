@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 
 from lakehouse.objects import Objects
 from lakehouse.signing import Signer, home_secret
-from schemas.domain import Recognition, Seconds, SoundEvent, Span, Turn, Word
+from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
 from schemas.engines import EngineInfo, RenderedChunk, RenderRequest, VoiceProfile, VoiceWindows
 from schemas.errors import FluxionsError, Unavailable
 from schemas.settings import Settings
@@ -51,8 +51,9 @@ class RayEngines:
     async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds) -> VoiceWindows:
         return await _result(self._diarizer.observe.remote(pcm, list(speech), offset_secs))  # type: ignore[no-any-return]
 
-    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span]) -> list[Turn]:
-        return await _result(self._diarizer.resolve.remote(list(windows), list(speech)))  # type: ignore[no-any-return]
+    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint) -> list[Turn]:
+        response = self._diarizer.resolve.remote(list(windows), list(speech), hint)
+        return await _result(response)  # type: ignore[no-any-return]
 
     async def detect_events(
         self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ray import serve
 
-from schemas.domain import Seconds, Span, Turn
+from schemas.domain import Seconds, Span, SpeakerHint, Turn
 from schemas.engines import EngineInfo, VoiceWindows
 from schemas.settings import Settings
 from serve.asr.deployment import samples_from_pcm
@@ -28,9 +28,11 @@ class DiarizerDeployment:
         """
         return await asyncio.to_thread(self._diarizer.observe, samples_from_pcm(pcm), speech, offset_secs)
 
-    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span]) -> list[Turn]:
-        """Turns of the whole recording, in seconds from its start."""
-        return await asyncio.to_thread(self._diarizer.resolve, windows, speech)
+    async def resolve(
+        self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint | None = None
+    ) -> list[Turn]:
+        """Turns of the whole recording, in seconds from its start; ``hint`` bounds the number of speakers."""
+        return await asyncio.to_thread(self._diarizer.resolve, windows, speech, hint)
 
     async def info(self) -> EngineInfo:
         return self._diarizer.info

@@ -20,7 +20,7 @@ _DISTRIBUTION: Final = "Resemblyzer"
 _WEIGHTS: Final = "pretrained.pt"
 
 MAX_SPEAKERS: Final = 8
-_METHOD_VERSION: Final = 1
+_METHOD_VERSION: Final = 2
 """Raised when windows, features or clustering change what comes out."""
 
 
@@ -43,8 +43,8 @@ def describe() -> EngineInfo:
     digest = hashlib.sha256(weights_path().read_bytes()).hexdigest()
     return EngineInfo(
         slot="diarizer",
-        engine="resemblyzer-spectral",
+        engine="resemblyzer-linkage",
         model="resemblyzer",
         revision=f"resemblyzer-{version}-{digest[:12]}-m{_METHOD_VERSION}",
-        capabilities=asdict(DiarizerCapabilities(max_speakers=MAX_SPEAKERS, overlap=False)),
+        capabilities=asdict(DiarizerCapabilities(max_speakers=MAX_SPEAKERS, overlap=True)),
     )

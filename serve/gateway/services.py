@@ -29,6 +29,7 @@ from schemas.domain import (
     Seconds,
     SoundEvent,
     Span,
+    SpeakerHint,
     ToolCall,
     Transcript,
     TtsRender,
@@ -83,7 +84,7 @@ class Engines(Protocol):
 
     async def recognize(self, pcm: bytes) -> Recognition: ...
     async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds) -> VoiceWindows: ...
-    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span]) -> list[Turn]: ...
+    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint) -> list[Turn]: ...
     async def detect_events(
         self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds
     ) -> list[SoundEvent]: ...

@@ -18,7 +18,7 @@ from audio.pcm import to_float
 from lakehouse.ledger import Ledger
 from lakehouse.objects import Objects
 from lakehouse.signing import Signer, home_secret
-from schemas.domain import Recognition, Seconds, SoundEvent, Span, Turn, Word
+from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
 from schemas.engines import (
     Diarizer,
     EngineInfo,
@@ -116,8 +116,8 @@ class LocalEngines:
         samples = to_float(np.frombuffer(pcm, "<i2"))
         return await asyncio.to_thread(lambda: self._diarizer.observe(samples, speech, offset_secs))
 
-    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span]) -> list[Turn]:
-        return await asyncio.to_thread(lambda: self._diarizer.resolve(windows, speech))
+    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint) -> list[Turn]:
+        return await asyncio.to_thread(lambda: self._diarizer.resolve(windows, speech, hint))
 
     async def detect_events(
         self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds

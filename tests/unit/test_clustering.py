@@ -1,4 +1,4 @@
-"""Spectral clustering finds well-parted voices, names them in order, and stays quick on long recordings."""
+"""Clustering finds well-parted voices, names them in order, and stays quick on long recordings."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from schemas.domain import Span
+from schemas.domain import Span, SpeakerHint
 from serve.diarization.clustering import _turns_of, _window_centers
-from serve.diarization.spectral import cluster
+from serve.diarization.voices import Labels, find_voices
+
+
+def cluster(embeddings: NDArray[np.float32], hint: SpeakerHint | None = None) -> Labels:
+    return find_voices(embeddings, hint).first
 
 
 def voices(order: list[int], spread: float = 0.02, seed: int = 0) -> NDArray[np.float32]:
     """``(len(order), 256)`` unit vectors: each voice a direction of its own with some spread around it."""
     generator = np.random.default_rng(seed)
-    directions = np.abs(generator.standard_normal((8, 256)))
+    directions = np.maximum(generator.standard_normal((8, 256)), 0)
     found = np.abs(directions[order] / 16 + spread * generator.standard_normal((len(order), 256)))
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
@@ -49,10 +53,10 @@ def test_ten_hours_of_windows_are_clustered_right_and_in_time() -> None:
 
 def test_windows_cover_a_span_to_its_end() -> None:
     centers = _window_centers(Span(1.0, 4.1))
-    assert centers[0] == pytest.approx(1.8)
-    assert centers[-1] == pytest.approx(3.3)
-    assert np.diff(centers).max() <= 0.2501
-    assert _window_centers(Span(2.0, 2.3)).tolist() == pytest.approx([2.15])
+    assert centers[0] - 1.0 == pytest.approx(4.1 - centers[-1])
+    assert np.diff(centers).max() <= 0.22
+    assert centers[-1] > 3.95
+    assert _window_centers(Span(2.0, 2.25)).tolist() == pytest.approx([2.125])
 
 
 def test_a_turn_changes_half_way_between_windows() -> None:
@@ -66,3 +70,33 @@ def test_a_turn_changes_half_way_between_windows() -> None:
 def test_a_span_without_windows_goes_to_the_nearest_voice() -> None:
     (turn,) = _turns_of(Span(5.0, 5.2), np.array([0.8, 9.0]), np.array([0, 1]))
     assert (turn.speaker, turn.start_secs, turn.end_secs) == (1, 5.0, 5.2)
+
+
+def test_windows_that_are_all_alike_are_one_voice() -> None:
+    alike = np.repeat(voices([0]), 200, axis=0)
+    assert set(cluster(alike).tolist()) == {0}
+
+
+@pytest.mark.parametrize(("least", "most", "expected"), [(1, None, 3), (1, 2, 2), (2, 2, 2), (1, 1, 1)])
+def test_the_client_bounds_the_number_of_voices(least: int, most: int | None, expected: int) -> None:
+    found = voices([(i // 10) % 3 for i in range(120)], spread=0.03)
+    assert len(set(cluster(found, SpeakerHint(least, most)).tolist())) == expected
+
+
+def test_two_voices_that_pass_for_one_are_parted_where_the_client_says_so() -> None:
+    one, other = voices([0] * 40, spread=0.005), voices([1] * 40, spread=0.005)
+    alike = one + 0.5 * other
+    found = np.concatenate([one[:20], (alike / np.linalg.norm(alike, axis=1, keepdims=True))[:20], one[20:]])
+    assert set(cluster(np.asarray(found, np.float32)).tolist()) == {0}
+    parted = cluster(np.asarray(found, np.float32), SpeakerHint(2, 2)).tolist()
+    assert parted == [0] * 20 + [1] * 20 + [0] * 20
+
+
+def test_a_window_between_two_voices_holds_both() -> None:
+    found = voices([0] * 30 + [1] * 30)
+    mixed = found[:5] + found[30:35]
+    both = np.concatenate([found[:30], mixed / np.linalg.norm(mixed, axis=1, keepdims=True), found[30:]])
+    seconds = find_voices(np.asarray(both, np.float32)).second
+    assert (seconds[30:35] >= 0).sum() >= 4
+    assert (seconds[:30] == -1).all()
+    assert (seconds[35:] == -1).all()

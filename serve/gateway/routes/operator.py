@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from lakehouse.objects import account_folder
 from lakehouse.results import attempt_key, put_result, result_keys
 from schemas import wire
-from schemas.domain import ApiKey, Job, Outcome, Span, Transcript, Word
+from schemas.domain import ApiKey, Job, Outcome, Span, SpeakerHint, Transcript, Word
 from schemas.errors import Conflict, InvalidRequest, NotFound
 from schemas.times import iso
 from serve.gateway.auth import Operator
@@ -64,6 +64,7 @@ async def claim(body: ClaimBody, _: Operator, s: _Services) -> dict[str, Any]:
             "size_bytes": job.size_bytes,
             "sha256": job.sha256,
             "non_speech": job.options.non_speech,
+            "speakers": asdict(job.options.speakers),
             "engine_revision": s.engine_revision,
         }
     }
@@ -152,9 +153,10 @@ async def observe(request: Request, _: Operator, s: _Services) -> Response:
 
 @router.post("/diarization/resolve")
 async def resolve(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
-    """Body: packed `{"speech"}` + packed windows of every block. Answer: `{"turns": [[speaker, start, end]]}`."""
+    """Body: packed `{"speech", "speakers"}` + packed windows of all blocks. Answer: `{"turns": [[speaker, start, end]]}`."""
     head, tail = wire.unpack(await _body(request, _FRAME_MAX_BYTES))
-    turns = await s.engines.resolve(wire.windows_from_bytes(bytes(tail)), wire.spans_from_json(head["speech"]))
+    hint = SpeakerHint(**head["speakers"])
+    turns = await s.engines.resolve(wire.windows_from_bytes(bytes(tail)), wire.spans_from_json(head["speech"]), hint)
     return {"turns": wire.turns_to_json(turns)}
 
 
