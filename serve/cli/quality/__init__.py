@@ -1,0 +1,1 @@
+"""`fluxions bench quality`: what the engines of a profile hear, against references."""
