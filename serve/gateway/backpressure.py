@@ -18,7 +18,7 @@ MAX_WAITING = 16
 """Messages (of up to 64 KiB each) that may wait for the application."""
 
 
-class BoundedReceiveProxy(ASGIDIReceiveProxy):  # type: ignore[misc]
+class BoundedReceiveProxy(ASGIDIReceiveProxy):
     """The reader runs in Ray's event loop, the application in another thread's; ``_taken`` crosses between them."""
 
     def __init__(self, *args: Any) -> None:
@@ -56,4 +56,4 @@ class BoundedReceiveProxy(ASGIDIReceiveProxy):  # type: ignore[misc]
 
 def install() -> None:
     """Use the bounded proxy in this replica's process."""
-    replica.ASGIDIReceiveProxy = BoundedReceiveProxy
+    setattr(replica, "ASGIDIReceiveProxy", BoundedReceiveProxy)  # noqa: B010 - a name that replica.py imports for itself
