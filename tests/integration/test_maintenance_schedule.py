@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -18,7 +19,7 @@ import yaml  # type: ignore[import-untyped]
 from flows.serve_maintenance import PREFECT_FILE
 from lakehouse.ledger.upkeep import TASKS
 from schemas.settings import ServerSettings, Settings, StorageSettings
-from tests.contract.gateway import OPERATOR_KEY, Running, running
+from tests.contract.gateway import OPERATOR_KEY, USER_KEY, Running, running
 
 ROOT = Path(__file__).resolve().parents[2]
 # The file's schedules are minutes and hours; the test has seconds.
@@ -99,6 +100,23 @@ async def first_completed(client: httpx.AsyncClient, api: str) -> dict[str, obje
             await asyncio.sleep(0.3)
     assert found[0]["state"]["type"] == "COMPLETED", found[0]["state"]
     return dict(found[0])
+
+
+async def test_the_command_prints_what_was_done(tmp_path: Path) -> None:
+    port = free_port()
+    settings = Settings(server=ServerSettings(home=tmp_path, port=port), storage=StorageSettings(fsync=False))
+    async with running(tmp_path, settings) as gateway, served(gateway, port):
+        code, counts = await command(port, OPERATOR_KEY, "all")
+        assert (code, counts["files_merged"], counts["objects_removed"]) == (0, 0, 0)
+        assert (await command(port, USER_KEY, "merge"))[0] == 4
+
+
+async def command(port: int, key: str, task: str) -> tuple[int, dict[str, int]]:
+    """Exit code and counts of `fluxions maintain`."""
+    argv = ("-m", "serve.cli.main", "maintain", task, "--url", f"http://127.0.0.1:{port}", "--key", key, "--json")
+    process = await asyncio.create_subprocess_exec(sys.executable, *argv, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    out, _ = await process.communicate()
+    return process.returncode or 0, json.loads(out)["counts"] if out else {}
 
 
 def test_every_task_has_its_schedule() -> None:
