@@ -1,0 +1,150 @@
+"""The contract's own lines for speech, on the whole stack: what they answer is listened to, and transcribed back."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import av
+import httpx
+import jiwer
+import numpy as np
+import pytest
+import websockets
+
+from audio.pcm import to_float
+from serve.tts.voices import BUILT_IN
+from tests.contract.speaking import assert_is_speech, pcm_of
+from tests.e2e import stack as stacks
+
+CURLS = (
+    """curl "https://api.fluxions.ai/vui/voices\"""",
+    """curl -X POST "https://api.fluxions.ai/vui/v1/tts" \\
+-H "Content-Type: application/json" \\
+-d '{"voice": "maeve.h736bab09a", "input": "[sigh] fine, I will say it one more time."}' \\
+--output speech.wav""",
+    """curl -X POST "https://api.fluxions.ai/vui/v1/tts?stream=1" \\
+-H "Content-Type: application/json" \\
+-d '{"voice": "maeve.h736bab09a", "input": "Streaming starts playing almost immediately."}' \\
+--output speech.wav""",
+    """curl -X POST "https://api.fluxions.ai/vui/v1/voices" \\
+-H "Authorization: Bearer YOUR_TOKEN" \\
+-F "audio=@reference.wav" \\
+-F "text=This is exactly what the reference clip says." \\
+-F "name=My Voice\"""",
+    """curl "https://api.fluxions.ai/vui/v1/voices/mine" \\
+-H "Authorization: Bearer YOUR_TOKEN\"""",
+    """curl -X POST "https://api.fluxions.ai/vui/v1/voices/delete" \\
+-H "Authorization: Bearer YOUR_TOKEN" \\
+-H "Content-Type: application/json" \\
+-d '{"voice_id": "u-...-ab12cd34"}'""",
+)
+
+PLAIN = "The children played in the garden until the evening, and the train to the city leaves in the morning."
+
+
+def _curl(stack: stacks.Stack, folder: Path, line: str) -> bytes:
+    """Runs a line of the contract with another host and the key of this stack; gives what it printed."""
+    line = line.replace("https://api.fluxions.ai", stack.url).replace("YOUR_TOKEN", stack.key())
+    return subprocess.run(["bash", "-c", line.replace("curl ", "curl -sS --fail-with-body ", 1)], cwd=folder,
+                          capture_output=True, check=True, timeout=120).stdout  # fmt: skip
+
+
+def test_the_contracts_curl_lines_run(stack: stacks.Stack, tmp_path: Path) -> None:
+    voices, complete, streamed, clone, mine, delete = CURLS
+    assert len(json.loads(_curl(stack, tmp_path, voices))["voices"]) >= 3
+    _curl(stack, tmp_path, complete)
+    sound = (tmp_path / "speech.wav").read_bytes()
+    assert_is_speech(pcm_of(sound), 2, 8)
+    (tmp_path / "reference.wav").write_bytes(sound)
+    _curl(stack, tmp_path, streamed)
+    assert_is_speech(np.frombuffer((tmp_path / "speech.wav").read_bytes()[44:], "<i2"), 1.5, 6)
+    made = json.loads(_curl(stack, tmp_path, clone))
+    assert made["name"] == "My Voice"
+    assert made["frames"] == pytest.approx(made["seconds"] * 12.5, abs=1)
+    listed = json.loads(_curl(stack, tmp_path, mine))["voices"]
+    assert {"voice_id": made["voice_id"], "name": "My Voice"} in listed
+    _curl(stack, tmp_path, delete.replace("u-...-ab12cd34", made["voice_id"]))
+    assert made["voice_id"] not in _curl(stack, tmp_path, mine).decode()
+
+
+def test_the_contracts_websocket_snippet_runs(stack: stacks.Stack) -> None:
+    url = stack.url.replace("http", "ws")
+
+    async def render(text, voice="maeve.h736bab09a"):  # type: ignore[no-untyped-def]
+        pcm = bytearray()
+        async with websockets.connect(f"{url}/vui/v1/tts/ws") as ws:
+            await ws.send(json.dumps({"type": "speak", "voice": voice, "input": text}))
+            async for msg in ws:
+                if isinstance(msg, bytes):
+                    pcm += msg  # s16le PCM @ 24 kHz
+                elif json.loads(msg)["type"] == "done":
+                    break
+        return bytes(pcm)
+
+    audio = asyncio.run(render("[sigh] so you want to force me to say things."))
+    assert_is_speech(np.frombuffer(audio, "<i2"), 2, 8)
+
+
+def test_every_voice_is_understood_by_the_recogniser(stack: stacks.Stack, client: httpx.Client) -> None:
+    jobs = {}
+    for voice in BUILT_IN[:3]:
+        ask = {"voice": voice.voice_id, "input": PLAIN}
+        sound = client.post("/vui/v1/tts", json=ask).raise_for_status().content
+        assert_is_speech(pcm_of(sound), 3, 12)
+        jobs[voice.voice_id] = client.post("/submit", content=sound).json()["id"]
+    wanted = re.sub(r"[^a-z ]", "", PLAIN.lower())
+    errors = {}
+    for voice_id, job in jobs.items():
+        text = str(stacks.wait_for(client, job)["text"])
+        errors[voice_id] = jiwer.wer(wanted, re.sub(r"SPEAKER_\d+:|[^a-z\s]", "", text, flags=re.ASCII) or "nothing")
+    # What the recogniser itself gets wrong of clean synthetic speech.
+    assert sorted(errors.values())[1] < 0.5, errors
+    assert max(errors.values()) < 0.8, errors
+
+
+def test_a_render_is_in_the_history_with_its_copy_within_a_second(client: httpx.Client) -> None:
+    marker = f"Number {time.time_ns() % 1_000_000} is called."
+    client.post("/vui/v1/tts", json={"voice": "harry", "input": marker}).raise_for_status()
+    ended = time.monotonic()
+    while True:
+        newest = client.get("/history/tts", params={"limit": 1}).json()["data"]
+        if newest and newest[0]["chars"] == len(marker):
+            break
+        assert time.monotonic() - ended < 1.0, "not in the history within a second"
+    assert newest[0]["voice"] == "harry.h736bab09a"
+    assert newest[0]["cost_usd"] == pytest.approx(len(marker) * 1e-5)
+    copy = client.get(newest[0]["download_url"]).content
+    with av.open(io.BytesIO(copy)) as container:
+        assert container.duration is not None
+        assert container.duration / 1e6 == pytest.approx(newest[0]["audio_secs"], abs=0.15)
+
+
+def test_the_first_sound_of_a_stream_comes_long_before_its_end(client: httpx.Client) -> None:
+    ask = {"voice": "maeve", "input": " ".join([PLAIN] * 20), "stream": True, "verify_chunks": False}
+    client.post("/vui/v1/tts", json={**ask, "input": "Ready."})
+    began = time.monotonic()
+    with client.stream("POST", "/vui/v1/tts", json={**ask, "response_format": "pcm"}) as response:
+        pieces = response.iter_bytes()
+        first = next(pieces)
+        first_secs = time.monotonic() - began
+        rest = b"".join(pieces)
+    whole_secs = time.monotonic() - began
+    assert first_secs < whole_secs / 2
+    assert np.abs(to_float(np.frombuffer(first[: len(first) // 2 * 2], "<i2"))).max() > 0.01
+    assert len(first + rest) / 48_000 > 60
+
+
+def test_a_text_is_said_into_a_file_from_the_command_line(stack: stacks.Stack, tmp_path: Path) -> None:
+    program = Path(sys.executable).parent / "fluxions"
+    command = [str(program), "say", "Good morning.", "--voice", "abraham", "-o", "hello.wav", "--home", str(stack.home)]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    with wave.open(str(tmp_path / "hello.wav")) as file:
+        assert 0.5 < file.getnframes() / file.getframerate() < 3
