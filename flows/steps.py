@@ -16,6 +16,7 @@ from audio.speakers import assign_speakers
 from audio.vad import VoiceActivity
 from flows import assemble
 from flows.client import ClaimedJob, OperatorClient
+from flows.text import readable
 from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
 from schemas.engines import VoiceWindows
 from schemas.settings import EngineSettings
@@ -117,7 +118,7 @@ async def compose(
     """Words, turns and events put together; ``began`` is the monotonic time the job was started."""
     words = [w for r in recognitions for w in r.words]
     speakers, order = assemble.renumber(assign_speakers(words, turns))
-    segments = assemble.segments_of(words, speakers)
+    segments = readable(assemble.segments_of(words, speakers))
     events: tuple[SoundEvent, ...] = ()
     if job.non_speech:
         found = await tools.client.detect_events(heard.voiced, words, heard.pcm.duration_secs)

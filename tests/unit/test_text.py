@@ -1,0 +1,71 @@
+"""Bare words become sentences; words that an engine has already written stay as they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from flows.assemble import segments_of
+from flows.text import readable
+from schemas.domain import Word
+
+
+def spoken(text: str, start_secs: float = 0.0, pauses: dict[str, float] | None = None) -> list[Word]:
+    """Words of 0.3 s with 0.05 s between, and the pause given after a word."""
+    words = []
+    for token in text.split():
+        words.append(Word(token, start_secs, start_secs + 0.3, 0.9))
+        start_secs += 0.35 + (pauses or {}).get(token, 0.0)
+    return words
+
+
+def written(words: list[Word], speakers: list[int] | None = None) -> list[str]:
+    return [s.text for s in readable(segments_of(words, speakers or [0] * len(words)))]
+
+
+def test_a_pause_ends_a_sentence_and_the_next_begins_with_a_capital() -> None:
+    assert written(spoken("we met him there it was late", pauses={"there": 0.8})) == ["We met him there.", "It was late."]
+
+
+def test_a_sentence_goes_on_after_a_word_that_wants_another() -> None:
+    assert written(spoken("he came to the house", pauses={"the": 0.9})) == ["He came to the", "house."]
+
+
+def test_the_speakers_change_ends_a_sentence() -> None:
+    words = spoken("are you there yes i'm here and i think so")
+    assert written(words, [0] * 3 + [1] * 7) == ["Are you there?", "Yes I'm here and I think so."]
+
+
+def test_a_long_sentence_ends_at_a_short_pause() -> None:
+    text = " ".join(f"w{i}" for i in range(30))
+    (found,) = written(spoken(text, pauses={"w10": 0.25, "w24": 0.25}))
+    assert found.count(".") == 2
+    assert "w24. W25" in found
+
+
+@pytest.mark.parametrize("text", ["what he said was true", "is that", "how many came", "do come in", "will smith left"])
+def test_what_only_begins_like_a_question_is_none(text: str) -> None:
+    assert written(spoken(text))[0].endswith(".")
+
+
+@pytest.mark.parametrize("text", ["what do you want", "have they left already", "why is it so cold"])
+def test_a_question_is_marked(text: str) -> None:
+    assert written(spoken(text))[0].endswith("?")
+
+
+def test_numbers_stay_as_they_were_spoken_and_times_are_untouched() -> None:
+    words = spoken("twenty five people in nineteen eighty four")
+    (segment,) = readable(segments_of(words, [0] * len(words)))
+    assert segment.text == "Twenty five people in nineteen eighty four."
+    assert [(w.start_secs, w.end_secs, w.confidence) for w in segment.words] == [
+        (w.start_secs, w.end_secs, w.confidence) for w in words
+    ]
+    assert segment.text == " ".join(w.text for w in segment.words)
+
+
+def test_an_engine_that_punctuates_is_left_alone() -> None:
+    segments = segments_of(spoken("i said 5 things. And left"), [0] * 6)
+    assert readable(segments) == segments
+
+
+def test_nothing_heard_is_nothing_written() -> None:
+    assert readable(()) == ()
