@@ -1,7 +1,7 @@
 """The embedded recogniser: pocketsphinx 5 with the US English model of its own wheel, no download.
 
 A usable toy: about one word in three is wrong on read speech. It knows 134,860 words, writes no capitals and no
-punctuation, and its confidence is a posterior that ranks words well and is not calibrated. One decoder runs at about five
+punctuation; its posteriors are calibrated (see `serve.asr.confidence`). One decoder runs at about five
 times real time on one core, in a child process (see `decoder_process`).
 """
 
@@ -26,14 +26,15 @@ from schemas.engines import EngineInfo, RecognizerCapabilities, Samples
 from schemas.errors import EngineFailure
 from serve.asr import decoder_process
 from serve.asr.conditioning import condition, is_speechless
+from serve.asr.confidence import calibrated
 from serve.asr.decoder_process import DecoderDied, DecoderProcess
 
 _FRAME_SECS: Final = 0.01
 _MIN_SECS: Final = 0.1
 """Shorter utterances hold no word and too few frames to decode."""
 
-_CONDITIONING_VERSION: Final = 1
-"""Raised when `serve.asr.conditioning` or the reading of the decoder's words changes what comes out."""
+_CONDITIONING_VERSION: Final = 2
+"""Raised when conditioning, confidence or the reading of the decoder's words changes what comes out."""
 
 _VARIANT: Final = re.compile(r"\(\d+\)$")
 
@@ -102,7 +103,7 @@ class PocketsphinxRecognizer:
             return Recognition((), "en")
         ready = condition(samples)
         found = self._thread.submit(self._decode, to_int16(ready.samples).tobytes()).result()
-        return Recognition(read_words(found, ready.pad_secs, duration), "en")
+        return Recognition(calibrated(read_words(found, ready.pad_secs, duration)), "en")
 
     def _decode(self, pcm: bytes) -> list[decoder_process.Word]:
         if not self._process.is_running:
