@@ -136,6 +136,21 @@ def history(
 
 
 @app.command()
+def reads(
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Times each read is asked.")] = 100,
+    query: Annotated[str, typer.Option(help="Words to search for.")] = "morning",
+    url: UrlOption = None,
+    key: KeyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure history through the whole gateway of a running server: get, pages, filters, feed and search."""
+    from serve.cli.bench_http import measure
+
+    _print(f"{rounds} rounds", measure(locate(url, key, home), rounds, query), as_json=as_json)
+
+
+@app.command()
 def ledger(
     producers: Annotated[int, typer.Option(min=1, max=4096, help="Senders that each wait for their acknowledgement.")] = 32,
     seconds: Annotated[float, typer.Option(min=0.5, help="How long to send, s.")] = 10.0,
