@@ -53,16 +53,22 @@ async def _disconnect(receive: Receive) -> None:
 
 
 class SoundResponse(Response):
-    """Sends ``sound`` as it comes; closed as soon as it is sent or the client has left, whichever is first."""
+    """Sends ``sound`` as it comes, and closes it and its source when it is sent or the client has left.
 
-    def __init__(self, sound: AsyncGenerator[bytes, None], media_type: str, headers: Mapping[str, str]) -> None:
+    A generator that never ran closes nothing, hence ``source``.
+    """
+
+    def __init__(
+        self, sound: AsyncGenerator[bytes, None], source: Rendering, media_type: str, headers: Mapping[str, str]
+    ) -> None:
         super().__init__(None, 200, dict(headers), media_type)
         if "content-length" not in {name.lower() for name in headers}:
             del self.headers["content-length"]
         self._sound = sound
+        self._source = source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._sound):
+        async with aclosing(self._source), aclosing(self._sound):
             try:
                 await until_gone(receive, self._send(send))
             except ClientGone:
@@ -77,7 +83,7 @@ class SoundResponse(Response):
 
 def streamed(rendering: Rendering, fmt: Format) -> SoundResponse:
     """Sound as it is made. Its verdict is not known when its headers leave."""
-    return SoundResponse(_encoded(rendering, fmt), SPEECH_TYPES[fmt], _verify_enabled(rendering))
+    return SoundResponse(_encoded(rendering, fmt), rendering, SPEECH_TYPES[fmt], _verify_enabled(rendering))
 
 
 async def complete(rendering: Rendering, fmt: Format) -> SoundResponse:
@@ -94,7 +100,8 @@ async def complete(rendering: Rendering, fmt: Format) -> SoundResponse:
     except BaseException:
         file.close()
         raise
-    return SoundResponse(_contents(file), SPEECH_TYPES[fmt], {**_verdict(rendering), "Content-Length": str(size)})
+    headers = {**_verdict(rendering), "Content-Length": str(size)}
+    return SoundResponse(_contents(file), rendering, SPEECH_TYPES[fmt], headers)
 
 
 async def _encoded(rendering: Rendering, fmt: Format) -> AsyncGenerator[bytes, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -65,6 +66,7 @@ async def tts(
         rendering = await until_gone(request.receive, s.speech.start(ask, voice, account))
         if ask.stream or stream:
             return streamed(rendering, ask.response_format)
-        return await until_gone(request.receive, complete(rendering, ask.response_format))
+        async with aclosing(rendering):
+            return await until_gone(request.receive, complete(rendering, ask.response_format))
     except ClientGone:
         return Response(status_code=_CLIENT_CLOSED)
