@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from lakehouse.search.rows import Places, Run, slices
+from lakehouse.search.postings import Postings, Stretch
+from lakehouse.search.rows import Places, Run, SpanRun, slices
+from lakehouse.search.websearch import Query
 
 Hit = TypeVar("Hit")
 Key = tuple[int, int]
@@ -48,6 +52,45 @@ def stream(
         times, ids = keys.created[found].tolist(), keys.ids[found].tolist()
         matches = (Match(kind, number, place) for place in found.tolist())
         yield oldest, list(zip(zip(times, ids, strict=True), matches, strict=True))
+
+
+def indexed(
+    kind: str, number: int, run: SpanRun, postings: Postings, query: Query, keep: int | None = None
+) -> list[Stream]:
+    """The rows of ``run`` that match, by the index of its part; of a stretch the ``keep`` newest, if given."""
+    counted = _counted(run, postings)
+    return [_stretches(kind, number, run, postings, counted, found, keep) for found in postings.search(query)]
+
+
+def _stretches(
+    kind: str,
+    number: int,
+    run: SpanRun,
+    postings: Postings,
+    counted: NDArray[np.bool_] | None,
+    stretches: Iterator[Stretch],
+    keep: int | None,
+) -> Stream:
+    keys = run.part.keys
+    for stretch in stretches:
+        offsets = postings.offsets_of(stretch.found)
+        if counted is not None:
+            offsets = offsets[counted[offsets]]
+        places = offsets[::-1][:keep] + run.low
+        matches = (Match(kind, number, place) for place in places.tolist())
+        oldest = run.low + int(postings.offsets_of(np.array([stretch.oldest]))[0])
+        times, ids = keys.created[places].tolist(), keys.ids[places].tolist()
+        key = (int(keys.created[oldest]), int(keys.ids[oldest]))
+        yield key, list(zip(zip(times, ids, strict=True), matches, strict=True))
+
+
+def _counted(run: SpanRun, postings: Postings) -> NDArray[np.bool_] | None:
+    """``(n,) bool``, by offset: which rows of the index are in ``run``. None for all."""
+    if len(run) == len(postings):
+        return None
+    counted = np.zeros(len(postings), bool)
+    counted[run.picks] = True
+    return counted
 
 
 def newest(streams: Sequence[Stream], limit: int, confirm: Confirm[Hit]) -> list[Hit]:

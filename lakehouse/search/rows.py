@@ -58,11 +58,22 @@ class Run(Protocol):
         ...
 
 
+class SpanRun(Run, Protocol):
+    """A run of places ``low`` to ``high``: those at ``picks`` from ``low``, or all as they lie where that is None."""
+
+    @property
+    def low(self) -> int: ...
+    @property
+    def high(self) -> int: ...
+    @property
+    def picks(self) -> NDArray[np.int32] | None: ...
+
+
 class View(Protocol):
     """One account's rows of one table at one moment."""
 
     @property
-    def runs(self) -> Sequence[Run]: ...
+    def runs(self) -> Sequence[SpanRun]: ...
 
 
 class RowSource(Protocol):
@@ -91,13 +102,18 @@ def find(runs: Sequence[Run], created: int, row_id: int) -> tuple[int, int] | No
     return None
 
 
-def rows_at(runs: Sequence[Run], found: Sequence[tuple[int, int]]) -> list[Row]:
-    """Rows at (number of run, place), in that order and without lexemes; those of one run are read at once."""
+def rows_at(
+    runs: Sequence[Run], found: Sequence[tuple[int, int]], read: Callable[[int, Places], pl.DataFrame] | None = None
+) -> list[Row]:
+    """Rows at (number of run, place), in that order and without lexemes; those of one run are read at once.
+
+    ``read`` gives the rows of a run at places, where they are to be had cheaper than from its part.
+    """
     rows: list[Row] = [{}] * len(found)
-    for number, run in enumerate(runs):
+    for number in sorted({source for source, _ in found}):
         wanted = [rank for rank, (source, _) in enumerate(found) if source == number]
-        if wanted:
-            frame = run.part.read(np.array([found[rank][1] for rank in wanted], np.int64))
-            for rank, row in zip(wanted, frame.drop("lexemes", strict=False).to_dicts(), strict=True):
-                rows[rank] = row
+        places = np.array([found[rank][1] for rank in wanted], np.int64)
+        frame = runs[number].part.read(places) if read is None else read(number, places)
+        for rank, row in zip(wanted, frame.drop("lexemes", strict=False).to_dicts(), strict=True):
+            rows[rank] = row
     return rows

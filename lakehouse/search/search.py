@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from lakehouse.search.compiler import matches
+from lakehouse.search.indexes import DEFAULT_BYTES, Indexes
 from lakehouse.search.kept import Kept
 from lakehouse.search.names import name_matches, name_snippet
-from lakehouse.search.newest import Key, Match, Stream, newest, stream
-from lakehouse.search.rows import Places, Row, RowSource, Run, View, find, rows_at
+from lakehouse.search.newest import Key, Match, Stream, indexed, newest, stream
+from lakehouse.search.postings import Postings
+from lakehouse.search.rows import Places, Row, RowSource, Run, SpanRun, View, find, rows_at
 from lakehouse.search.snippet import snippet
 from lakehouse.search.websearch import Query, parse
 
@@ -38,9 +40,14 @@ class Search:
     They raise InvalidParameter for a query over its limits. One of stop words alone finds nothing.
     """
 
-    def __init__(self, source: RowSource) -> None:
+    def __init__(self, source: RowSource, *, index_bytes: int = DEFAULT_BYTES) -> None:
         self._source = source
         self._kept = Kept()
+        self._indexes = Indexes(index_bytes)
+
+    async def settle(self) -> None:
+        """Until the indexes that queries began are made. They are also found without, only slower."""
+        await asyncio.to_thread(self._indexes.wait)
 
     async def turns(self, account: str, text: str, limit: int = 20) -> list[Hit]:
         """Turns of conversations."""
@@ -57,7 +64,7 @@ class Search:
             return []
         tables = ("segments", "transcriptions")
         return await self._source.read(
-            tables, account, lambda views: _transcriptions(views[0], views[1], query, limit, self._kept)
+            tables, account, lambda views: _transcriptions(self._searched(views[0]), views[1], query, limit, self._kept)
         )
 
     async def everything(self, account: str, text: str, limit: int = 20) -> list[Hit]:
@@ -70,24 +77,65 @@ class Search:
     async def _texts(self, table: str, kind: str, account: str, query: Query, limit: int) -> list[Hit]:
         if not query:
             return []
-        return await self._source.read((table,), account, lambda views: _texts(views[0], kind, query, limit, self._kept))
+        return await self._source.read(
+            (table,), account, lambda views: _texts(self._searched(views[0]), kind, query, limit)
+        )
+
+    def _searched(self, view: View) -> _Searched:
+        return _Searched(view.runs, [self._indexes.of(run) for run in view.runs], self._kept)
 
 
-def _texts(view: View, kind: str, query: Query, limit: int, kept: Kept) -> list[Hit]:
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """Runs with a column of lexemes; for each its index, None where there is none at hand."""
+
+    runs: Sequence[SpanRun]
+    indexes: Sequence[Postings | None]
+    kept: Kept
+
+    def streams(self, kind: str, query: Query, keep: int | None = None) -> list[Stream]:
+        """The rows that match, by index where there is one, else by reading them; see `stream` for ``keep``."""
+        test = matches(query)
+
+        def read(run: Run, places: Places) -> pl.DataFrame:
+            return self.kept.read(run, places, ("lexemes",))
+
+        def holds(frame: pl.DataFrame) -> pl.Series:
+            return frame.select(test.alias("holds"))["holds"]
+
+        found: list[Stream] = []
+        for number, (run, postings) in enumerate(zip(self.runs, self.indexes, strict=True)):
+            if postings is None:
+                found.append(stream(kind, number, run, read, holds, keep))
+            else:
+                found += indexed(kind, number, run, postings, query, keep)
+        return found
+
+    def rows(self, found: Sequence[tuple[int, int]]) -> list[Row]:
+        """Rows at (number of run, place)."""
+
+        def read(number: int, places: Places) -> pl.DataFrame:
+            postings, run = self.indexes[number], self.runs[number]
+            return run.part.read(places) if postings is None else postings.rows[places - run.low]
+
+        return rows_at(self.runs, found, read)
+
+
+def _texts(texts: _Searched, kind: str, query: Query, limit: int) -> list[Hit]:
     def confirm(settled: list[tuple[Key, list[Match]]]) -> list[Hit]:
-        rows = rows_at(view.runs, [(match.run, match.place) for _, found in settled for match in found[:1]])
+        rows = texts.rows([(match.run, match.place) for _, found in settled for match in found[:1]])
         return [Hit(kind, row, snippet(row["text"], query)) for row in rows]
 
-    return newest(_lexeme_streams(kind, view.runs, query, kept, limit), limit, confirm)
+    return newest(texts.streams(kind, query, limit), limit, confirm)
 
 
-def _transcriptions(segments: View, transcriptions: View, query: Query, limit: int, kept: Kept) -> list[Hit]:
+def _transcriptions(segments: _Searched, transcriptions: View, query: Query, limit: int, kept: Kept) -> list[Hit]:
     def confirm(settled: list[tuple[Key, list[Match]]]) -> list[Hit]:
         # A segment counts as long as its transcription does: deleted ones are in no view.
         placed = [(found, find(transcriptions.runs, *key)) for key, found in settled]
         known = [(found, place) for found, place in placed if place is not None]
         rows = rows_at(transcriptions.runs, [place for _, place in known])
-        hits = (_hit(row, found, segments.runs, query) for row, (found, _) in zip(rows, known, strict=True))
+        hits = (_hit(row, found, segments, query) for row, (found, _) in zip(rows, known, strict=True))
         return [hit for hit in hits if hit is not None]
 
     def read(run: Run, places: Places) -> pl.DataFrame:
@@ -97,12 +145,12 @@ def _transcriptions(segments: View, transcriptions: View, query: Query, limit: i
         return name_matches(query, frame["filename"])
 
     names = [stream("name", number, run, read, test, limit) for number, run in enumerate(transcriptions.runs)]
-    return newest([*_lexeme_streams("segment", segments.runs, query, kept), *names], limit, confirm)
+    return newest([*segments.streams("segment", query), *names], limit, confirm)
 
 
-def _hit(row: Row, found: list[Match], runs: Sequence[Run], query: Query) -> Hit | None:
+def _hit(row: Row, found: list[Match], segments: _Searched, query: Query) -> Hit | None:
     """The hit for one transcription; None if all that matched are segments of a revision that no longer counts."""
-    rows = rows_at(runs, [(match.run, match.place) for match in found if match.kind == "segment"])
+    rows = segments.rows([(match.run, match.place) for match in found if match.kind == "segment"])
     current = [segment for segment in rows if segment["revision"] == row["revision"]]
     if current:
         first = min(current, key=lambda segment: segment["start_secs"])
@@ -110,15 +158,3 @@ def _hit(row: Row, found: list[Match], runs: Sequence[Run], query: Query) -> Hit
     if any(match.kind == "name" for match in found):
         return Hit(TRANSCRIPTION, row, name_snippet(row["filename"], query))
     return None
-
-
-def _lexeme_streams(kind: str, runs: Sequence[Run], query: Query, kept: Kept, keep: int | None = None) -> list[Stream]:
-    test = matches(query)
-
-    def read(run: Run, places: Places) -> pl.DataFrame:
-        return kept.read(run, places, ("lexemes",))
-
-    def holds(frame: pl.DataFrame) -> pl.Series:
-        return frame.select(test.alias("holds"))["holds"]
-
-    return [stream(kind, number, run, read, holds, keep) for number, run in enumerate(runs)]

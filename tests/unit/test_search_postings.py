@@ -1,0 +1,243 @@
+"""An index finds what a pass over the rows finds, in their order, and is there only as long as it fits and its part is."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import gc
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lakehouse.history import History
+from lakehouse.keys import KEY_SPECS
+from lakehouse.location import Location
+from lakehouse.parts import FramePart
+from lakehouse.runs import Run
+from lakehouse.search import Search, lexemes, parse
+from lakehouse.search.building import build
+from lakehouse.search.compiler import matches
+from lakehouse.search.indexes import Indexes
+from lakehouse.search.newest import indexed, newest
+from lakehouse.search.postings import FIRST_STRETCH, Postings
+from schemas.tables import table
+from serve.cli.bench_search import AtRest
+from tests.search_kit import queries, texts
+
+T = TypeVar("T")
+BEGAN = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+PLENTY = 2**30
+
+
+def part_of(said: Sequence[str], created: Sequence[int] | None = None) -> FramePart:
+    """Turns of one account with ids from 0 on; ``created`` in microseconds, the ids themselves if not given."""
+    times = list(range(len(said))) if created is None else list(created)
+    columns = {"account": ["ada"] * len(said), "id": range(len(said)), "created_at": times, "session_id": ["s"] * len(said)}
+    frame = pl.DataFrame({**columns, "text": said, "lexemes": [lexemes(text) for text in said]})
+    typed = frame.with_columns(pl.col("created_at").cast(pl.Datetime("us", "UTC")))
+    return FramePart.of(frozenset(("turns.parquet",)), typed, KEY_SPECS["turns"])
+
+
+def index_of(part: FramePart) -> Postings:
+    found = build(part, 0, part.frame.height, PLENTY)
+    assert found is not None
+    return found
+
+
+def found_by_index(part: FramePart, postings: Postings, query: str, limit: int, hidden: Sequence[int] = ()) -> list[int]:
+    run = Run.of(part, 0, part.frame.height, np.array(hidden, np.int64))
+    streams = indexed("turn", 0, run, postings, parse(query), limit)
+    return newest(streams, limit, lambda settled: [key[1] for key, _ in settled])
+
+
+def found_by_scan(part: FramePart, query: str, limit: int, hidden: Sequence[int] = ()) -> list[int]:
+    hits = part.frame.filter(matches(parse(query)), ~pl.col("id").is_in(list(hidden)))
+    return hits.sort("created_at", "id", descending=True)["id"].to_list()[:limit]
+
+
+def test_every_query_finds_what_a_pass_over_all_rows_finds() -> None:
+    part = part_of(texts())
+    postings = index_of(part)
+    for query in queries():
+        every = found_by_scan(part, query, part.frame.height)
+        for limit in (20, part.frame.height):
+            assert found_by_index(part, postings, query, limit) == every[:limit], query
+
+
+_WORD = st.sampled_from(["ant", "bee", "cow", "the", "of", "elk-ant", ""])
+_TEXT = st.lists(_WORD, max_size=6).map(" ".join)
+_TERM = st.builds(
+    lambda sign, text: f'{sign}"{text}"', st.sampled_from(["", "-"]), st.lists(_WORD, max_size=4).map(" ".join)
+)
+_QUERY = st.lists(st.lists(_TERM, min_size=1, max_size=3).map(" ".join), min_size=1, max_size=3).map(" or ".join)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(_TEXT, st.integers(0, 9)), min_size=1, max_size=200), _QUERY, st.integers(1, 30), st.data())
+def test_any_rows_any_query_any_order_of_time_any_rows_left_out(
+    rows: list[tuple[str, int]], query: str, limit: int, data: st.DataObject
+) -> None:
+    part = part_of([text for text, _ in rows], [at for _, at in rows])
+    hidden = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1), max_size=5)))
+    by_index = found_by_index(part, index_of(part), query, limit, hidden)
+    assert by_index == found_by_scan(part, query, limit, hidden)
+
+
+def test_a_row_with_more_places_than_a_stretch_is_found_once() -> None:
+    part = part_of(["ant bee", "ant " * (3 * FIRST_STRETCH), "ant", "bee " * 500 + "ant", "cow"])
+    postings = index_of(part)
+    assert found_by_index(part, postings, "ant", 20) == [3, 2, 1, 0]
+    assert found_by_index(part, postings, '"bee ant"', 20) == [3]
+    assert [len(stretch.found) for stretch in postings.search(parse("ant"))[0]] == [3, 1]
+
+
+def test_no_further_back_is_looked_than_the_hits_lie() -> None:
+    part = part_of(["ant bee"] * 5000)
+    stretches = index_of(part).search(parse("ant bee"))[0]
+    assert next(stretches).oldest == 5000 - FIRST_STRETCH
+
+
+def test_rows_are_shown_as_the_part_reads_them() -> None:
+    part = part_of(["one", "two", "three"], [3, 1, 2])
+    assert index_of(part).rows.equals(part.read(np.arange(3)).drop("lexemes"))
+
+
+def test_an_index_over_the_limit_is_not_made_and_one_that_is_used_outlives_one_that_is_not() -> None:
+    parts = [part_of(texts(300)) for _ in range(3)]
+    runs = [Run.of(part, 0, 300) for part in parts]
+    size = index_of(parts[0]).num_bytes
+    assert build(parts[0], 0, 300, 1000) is None
+    small = Indexes(size - 1)
+    roomy = Indexes(2 * size + size // 2)
+    for run in runs[:2]:
+        assert roomy.of(run) is None, "the first query does not wait"
+        small.of(run)
+    roomy.wait()
+    small.wait()
+    assert small.of(runs[0]) is None
+    assert small.num_bytes == 0
+    first = roomy.of(runs[0])
+    assert first is not None
+    roomy.of(runs[2])
+    roomy.wait()
+    assert roomy.of(runs[0]) is first
+    assert roomy.of(runs[2]) is not None
+    assert roomy.of(runs[1]) is None, "the one not asked for longest made room"
+
+
+def test_an_index_goes_with_its_part() -> None:
+    indexes = Indexes()
+    indexes.of(Run.of(part_of(texts(50)), 0, 50))
+    indexes.wait()
+    gc.collect()
+    kept = part_of(texts(60))
+    indexes.of(Run.of(kept, 0, 60))
+    indexes.wait()
+    assert indexes.num_bytes == index_of(kept).num_bytes
+
+
+class Tables:
+    """Tables in a folder and one reader of them, which sees what is written when it is told to look."""
+
+    def __init__(self, folder: Path) -> None:
+        self._location = Location(folder.as_posix(), fsync=False)
+        for name in ("turns", "segments", "transcriptions"):
+            self.write(name, [])
+        self.history = History(self._location, AtRest())
+
+    def write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Append rows; columns not given are empty, zero or null."""
+        schema = table(name).schema
+        filled = [{**_blank(schema), **row} for row in rows]
+        write_deltalake(self._location.table_uri(name), pa.Table.from_pylist(filled, schema=schema), mode="append")
+
+    async def look_again(self) -> None:
+        for follower in self.history._followers.values():
+            if follower.snapshot is not None:
+                await follower.reopen(follower.snapshot)
+
+    async def read(self, tables: Sequence[str], account: str, read: Callable[[Sequence[Any]], T]) -> T:
+        return await self.history.read(tables, account, read)
+
+
+def _blank(schema: pa.Schema) -> dict[str, Any]:
+    def value(kind: pa.DataType) -> Any:
+        if pa.types.is_string(kind):
+            return ""
+        if pa.types.is_timestamp(kind):
+            return BEGAN
+        return [] if pa.types.is_list(kind) else False if pa.types.is_boolean(kind) else 0
+
+    return {field.name: None if field.nullable else value(field.type) for field in schema}
+
+
+def said(row_id: int, text: str, account: str = "ada", **columns: Any) -> dict[str, Any]:
+    at = BEGAN + dt.timedelta(hours=row_id)
+    return {"id": row_id, "account": account, "created_at": at, "text": text, "lexemes": lexemes(text), **columns}
+
+
+def recording(row_id: int, **columns: Any) -> dict[str, Any]:
+    row = said(row_id, "", **{"filename": "a.wav", "status": "completed", **columns})
+    del row["text"], row["lexemes"]
+    return row
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Tables:
+    return Tables(tmp_path)
+
+
+@pytest.mark.parametrize("query", ["dentist", "-the the", '"the dentist" or flight', "herring xyzzy"])
+async def test_the_second_query_answers_by_index_what_the_first_did_without(tables: Tables, query: str) -> None:
+    rows = [said(number, text, account=("ada", "bob")[number % 2]) for number, text in enumerate(texts(2000))]
+    tables.write("turns", rows)
+    search = Search(tables)
+    first = await search.turns("ada", query, 30)
+    await search.settle()
+    assert await search.turns("ada", query, 30) == first
+    expected = pl.DataFrame(rows).filter(matches(parse(query)), pl.col("account") == "ada").sort("id", descending=True)
+    assert [hit.row["id"] for hit in first] == expected["id"].to_list()[:30]
+
+
+async def test_what_is_written_later_is_found_beside_what_is_indexed(tables: Tables) -> None:
+    tables.write("turns", [said(number, "a dentist") for number in range(100)])
+    search = Search(tables)
+    await search.turns("ada", "dentist")
+    await search.settle()
+    tables.write("turns", [said(200, "another dentist"), said(201, "no teeth")])
+    await tables.look_again()
+    assert [hit.row["id"] for hit in await search.turns("ada", "dentist", 3)] == [200, 99, 98]
+    await search.settle()
+    assert [hit.row["id"] for hit in await search.turns("ada", "dentist", 3)] == [200, 99, 98]
+
+
+async def test_deleted_and_superseded_transcriptions_stay_unfound_once_indexed(tables: Tables) -> None:
+    tables.write("segments", [said(number, "my dentist", start_secs=5.0) for number in (1, 2, 3)])
+    tables.write("transcriptions", [recording(number) for number in (1, 2, 3)])
+    search = Search(tables)
+    assert [hit.row["id"] for hit in await search.transcriptions("ada", "dentist")] == [3, 2, 1]
+    await search.settle()
+    tables.write("segments", [said(2, "a florist", revision=1)])
+    tables.write("transcriptions", [recording(2, revision=1), recording(3, revision=1, status="deleted")])
+    await tables.look_again()
+    for _ in range(2):
+        hits = await search.transcriptions("ada", "dentist")
+        assert [(hit.row["id"], hit.start_secs) for hit in hits] == [(1, 5.0)]
+        assert [hit.row["id"] for hit in await search.transcriptions("ada", "florist")] == [2]
+        await search.settle()
+
+
+async def test_many_queries_at_once_agree_while_the_index_is_made(tables: Tables) -> None:
+    tables.write("turns", [said(number, text) for number, text in enumerate(texts(1000))])
+    search = Search(tables)
+    found = await asyncio.gather(*(search.turns("ada", "dentist -flight") for _ in range(50)))
+    assert found[0]
+    assert all(hits == found[0] for hits in found)
