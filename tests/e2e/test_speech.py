@@ -21,7 +21,9 @@ import websockets
 
 from audio.pcm import to_float
 from serve.tts.voices import BUILT_IN
+from tests import speech
 from tests.contract.speaking import assert_is_speech, pcm_of
+from tests.e2e import recordings
 from tests.e2e import stack as stacks
 
 CURLS = (
@@ -47,7 +49,7 @@ CURLS = (
 -d '{"voice_id": "u-...-ab12cd34"}'""",
 )
 
-PLAIN = "The children played in the garden until the evening, and the train to the city leaves in the morning."
+PLAIN = f"{speech.SENTENCES[0]}. {speech.SENTENCES[3]}."
 
 
 def _curl(stack: stacks.Stack, folder: Path, line: str) -> bytes:
@@ -93,21 +95,24 @@ def test_the_contracts_websocket_snippet_runs(stack: stacks.Stack) -> None:
     assert_is_speech(np.frombuffer(audio, "<i2"), 2, 8)
 
 
-def test_every_voice_is_understood_by_the_recogniser(stack: stacks.Stack, client: httpx.Client) -> None:
+def test_every_voice_is_understood_as_well_as_the_recogniser_can(client: httpx.Client) -> None:
+    def submitted(wav: bytes) -> int:
+        return int(client.post("/submit", content=wav).raise_for_status().json()["id"])
+
+    def error_rate(job_id: int) -> float:
+        text = str(stacks.wait_for(client, job_id)["text"])
+        return float(jiwer.wer(PLAIN.replace(".", ""), re.sub(r"SPEAKER_\d+: ", "", text) or "nothing"))
+
+    # Its own error on clean synthetic speech: the engine's plain voice at an easy pace, without any of our doing.
+    control = submitted(recordings.wav(speech.say(PLAIN)))
     jobs = {}
-    for voice in BUILT_IN[:3]:
-        ask = {"voice": voice.voice_id, "input": PLAIN}
-        sound = client.post("/vui/v1/tts", json=ask).raise_for_status().content
+    for voice in BUILT_IN:
+        sound = client.post("/vui/v1/tts", json={"voice": voice.voice_id, "input": PLAIN}).raise_for_status().content
         assert_is_speech(pcm_of(sound), 3, 12)
-        jobs[voice.voice_id] = client.post("/submit", content=sound).json()["id"]
-    wanted = re.sub(r"[^a-z ]", "", PLAIN.lower())
-    errors = {}
-    for voice_id, job in jobs.items():
-        text = str(stacks.wait_for(client, job)["text"])
-        errors[voice_id] = jiwer.wer(wanted, re.sub(r"SPEAKER_\d+:|[^a-z\s]", "", text, flags=re.ASCII) or "nothing")
-    # What the recogniser itself gets wrong of clean synthetic speech.
-    assert sorted(errors.values())[1] < 0.5, errors
-    assert max(errors.values()) < 0.8, errors
+        jobs[voice.voice_id] = submitted(sound)
+    errors = {voice_id: error_rate(job) for voice_id, job in jobs.items()}
+    assert max(errors.values()) < 0.85, errors
+    assert sum(errors.values()) / len(errors) < error_rate(control) + 0.25, errors
 
 
 def test_a_render_is_in_the_history_with_its_copy_within_a_second(client: httpx.Client) -> None:
