@@ -30,7 +30,7 @@ def measure(settings: Settings, folder: Path, left_out: Sequence[str], snrs_db: 
     listener = Listener(settings)
     try:
         recordings = [
-            scored(reference, samples, listener.hear(samples))
+            scored(reference, samples, listener.hear(samples, reference))
             for reference, samples in zip(references, sounds, strict=True)
         ]
         by_noise = _by_noise(listener, references, sounds, snrs_db)
@@ -42,7 +42,7 @@ def measure(settings: Settings, folder: Path, left_out: Sequence[str], snrs_db: 
 
 
 def scored(reference: Reference, samples: Samples, heard: Heard) -> Recording:
-    """What was heard, against the reference; a recording with words only is held to have one speaker for no score."""
+    """What was heard, against all that the reference knows."""
     duration = len(samples) / SAMPLE_RATE_HZ
     turns = reference.turns
     return Recording(

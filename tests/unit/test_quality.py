@@ -1,0 +1,101 @@
+"""Scores of what engines hear are what jiwer, pyannote.metrics and meeteval say, and references are found as written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.domain import Turn, Word
+from schemas.errors import InvalidRequest
+from serve.cli.bench_quality import scored
+from serve.cli.quality.corpus import Reference, Spoken, read_corpus
+from serve.cli.quality.listening import Heard, with_noise
+from serve.cli.quality.report import Report
+from serve.cli.quality.scores import cp_word_errors, normalized, speaker_errors, word_errors, words_right
+
+TALK = (Spoken("ann", 0.0, 4.0, "good morning sir"), Spoken("bob", 4.0, 8.0, "good evening"))
+
+
+def heard(*texts: str) -> tuple[Word, ...]:
+    return tuple(Word(text, i, i + 0.5, 0.5) for i, text in enumerate(texts))
+
+
+def test_references_are_found_in_every_form(tmp_path: Path) -> None:
+    for name in ("read", "listed", "met", "told", "alone"):
+        (tmp_path / f"{name}.wav").touch()
+    (tmp_path / "read.txt").write_text("one\n two\n")
+    (tmp_path / "many.txt").write_text("listed\tthree four\nabsent\tfive\n")
+    (tmp_path / "all.rttm").write_text("SPEAKER met 1 1.5 2.0 <NA> <NA> ann <NA> <NA>\n")
+    (tmp_path / "all.stm").write_text("told 1 bob 0.0 1.0 <o,f0,male> well then\n;; comment\n")
+    found = {r.name: r for r in read_corpus(tmp_path)}
+    assert set(found) == {"read", "listed", "met", "told"}
+    assert (found["read"].words, found["listed"].words) == ("one two", "three four")
+    assert found["met"].turns == (Spoken("ann", 1.5, 3.5),)
+    assert found["told"].turns == (Spoken("bob", 0.0, 1.0, "well then"),)
+    assert found["told"].words == "well then"
+    assert (found["told"].has_speaker_words, found["met"].has_speaker_words) == (True, False)
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.rttm", "SPEAKER a 1 x 2\n"), ("a.stm", "a 1 bob\n")])
+def test_a_broken_reference_is_refused_with_its_line(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidRequest, match="line 1"):
+        read_corpus(tmp_path)
+
+
+def test_a_folder_without_references_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="no recording with a reference"):
+        read_corpus(tmp_path)
+
+
+def test_words_are_compared_without_marks_and_case() -> None:
+    assert normalized("Mr. O’Neill, well-known!") == "mister o'neill well known"
+    errors = word_errors("mister smith went home today", "Mr Smith want home.")
+    assert (errors.wrong, errors.reference, errors.rate) == (2, 5, 0.4)
+    assert word_errors("", "noise").wrong == 1
+    assert words_right("he went home", heard("He", "want", "home", "now")) == [True, False, True, False]
+    assert words_right("he", ()) == []
+
+
+def test_speakers_are_scored_with_and_without_a_collar() -> None:
+    turns = [Turn(0, 0.0, 4.5), Turn(1, 4.5, 9.0)]
+    strict, lenient = (speaker_errors(TALK, turns, 10.0, collar) for collar in (0.0, 0.5))
+    assert (strict.missed, strict.false_alarm, strict.confused, strict.total) == pytest.approx((0, 1.0, 0.5, 8.0))
+    assert strict.rate == pytest.approx(1.5 / 8)
+    assert (lenient.confused, lenient.false_alarm) == pytest.approx((0, 0.5))
+
+
+def test_words_of_swapped_speakers_cost_nothing_and_of_mixed_ones_do() -> None:
+    words = heard("good", "morning", "sir", "good", "evening")
+    assert cp_word_errors(TALK, words, [1, 1, 1, 0, 0]).rate == 0
+    assert cp_word_errors(TALK, words, [0, 0, 1, 1, 1]).wrong == 2
+    with pytest.raises(InvalidRequest, match="words of every turn"):
+        cp_word_errors([Spoken("ann", 0, 1)], words, [0] * 5)
+
+
+def test_noise_lies_where_it_is_asked_for() -> None:
+    tone = np.sin(np.arange(160_000, dtype=np.float32) / 10)
+    noise = with_noise(tone, 20.0) - tone
+    assert 10 * np.log10(np.mean(tone**2) / np.mean(noise**2)) == pytest.approx(20, abs=0.1)
+
+
+def test_the_report_names_numbers_and_draws_its_pictures(tmp_path: Path) -> None:
+    words = heard("good", "morning", "sir", "could", "evening")
+    reference = Reference(Path("talk.wav"), "good morning sir good evening", TALK)
+    turns = (Turn(0, 0.0, 4.0), Turn(1, 4.0, 8.0))
+    recording = scored(reference, np.zeros(160_000, np.float32), Heard(words, turns, (0, 0, 0, 1, 1)))
+    report = Report("engine-1", (recording,), ("other",), {"clean": 0.2, "10 dB": 0.5})
+    assert report.word_error_rate == pytest.approx(0.2)
+    assert report.cp_word_error_rate == pytest.approx(0.2)
+    assert (report.diarization_error_rate, report.counted_right) == (0.0, 1.0)
+    assert report.calibration_error is not None
+    report.write(tmp_path / "found.md")
+    text = (tmp_path / "found.md").read_text()
+    assert "| word error rate | 0.200 |" in text
+    assert "Left out by the caller: other." in text
+    for name in ("timeline", "reliability", "noise"):
+        assert f"(found-{name}.png)" in text
+        assert (tmp_path / f"found-{name}.png").read_bytes().startswith(b"\x89PNG")
