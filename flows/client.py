@@ -14,7 +14,7 @@ import httpx
 import orjson
 
 from schemas import wire
-from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
+from schemas.domain import Progress, Recognition, Seconds, Segment, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
 from schemas.engines import VoiceWindows
 from schemas.errors import FluxionsError, ServerUnreachable, error_from_response
 
@@ -74,6 +74,15 @@ class OperatorClient:
     async def fail(self, job: ClaimedJob, message: str, *, retryable: bool) -> None:
         body = {"lease": job.lease, "message": message, "retryable": retryable}
         await self._json("POST", f"/operator/jobs/{job.id}/fail", json=body)
+
+    async def report(
+        self, job: ClaimedJob, progress: Progress, first_block: int, blocks: Sequence[tuple[Segment, ...]]
+    ) -> int:
+        """Say how far the work is, and segments of finished blocks; gives how many blocks the server knows."""
+        rows = [[[s.speaker, s.segment_idx, s.text, s.start_secs, s.end_secs] for s in block] for block in blocks]
+        body = {**asdict(progress), "first_block": first_block, "blocks": rows}
+        path, params = f"/operator/jobs/{job.id}/progress", {"lease": job.lease}
+        return int((await self._json("POST", path, params=params, json=body))["blocks"])
 
     async def complete(self, job: ClaimedJob, transcript: Transcript) -> None:
         path = f"/operator/jobs/{job.id}/complete"

@@ -16,6 +16,7 @@ from audio.speakers import assign_speakers
 from audio.vad import VoiceActivity
 from flows import assemble
 from flows.client import ClaimedJob, OperatorClient
+from flows.progress import Reporter
 from flows.text import readable
 from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
 from schemas.engines import VoiceWindows
@@ -61,12 +62,16 @@ async def listen(tools: Tools, source: Path, folder: Path) -> Listening:
     return Listening(pcm, decoded, speech, voiced(probabilities, pcm.duration_secs), spans)
 
 
-async def recognize(tools: Tools, heard: Listening) -> list[Recognition]:
+async def recognize(tools: Tools, heard: Listening, reporter: Reporter) -> list[Recognition]:
     """Every utterance's words, in order, times from the start of the recording."""
+    done = 0
 
     async def one(span: Span) -> Recognition:
+        nonlocal done
         async with tools.in_flight:
             recognition = await tools.client.recognize(heard.pcm.read_bytes(span))
+        done += 1
+        reporter.done(done / len(heard.utterances))
         return shift(recognition, span.start_secs)
 
     async with asyncio.TaskGroup() as group:
@@ -84,18 +89,22 @@ async def diarize(tools: Tools, heard: Listening, hint: SpeakerHint) -> list[Tur
     return await tools.client.resolve(windows, heard.speech, hint) if windows else []
 
 
-async def transcribe(tools: Tools, job: ClaimedJob, folder: Path) -> Transcript:
+async def transcribe(tools: Tools, job: ClaimedJob, folder: Path, reporter: Reporter) -> Transcript:
     """The whole way of one recording. Raises InvalidAudio, EngineFailure, Unavailable, Conflict."""
     began = time.monotonic()
     source = folder / "source"
+    reporter.stage("fetching")
     await tools.client.fetch_audio(job, source)
+    reporter.stage("listening")
     heard = await listen(tools, source, folder)
     source.unlink()
+    reporter.stage("transcribing")
     async with asyncio.TaskGroup() as group:
-        recognizing = group.create_task(recognize(tools, heard))
+        recognizing = group.create_task(recognize(tools, heard, reporter))
         diarizing = group.create_task(diarize(tools, heard, job.speakers))
         group.create_task(keep_playback(tools, job, heard, folder))
     recognitions, turns = recognizing.result(), diarizing.result()
+    reporter.stage("finishing")
     return await compose(tools, job, heard, recognitions, turns, began)
 
 

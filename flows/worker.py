@@ -20,9 +20,13 @@ from audio.decode import Decoder
 from audio.vad import VoiceActivity
 from flows import steps
 from flows.client import ClaimedJob, OperatorClient
-from schemas.errors import Conflict, FluxionsError, InvalidRequest
+from flows.progress import Reporter
+from schemas.domain import Seconds
+from schemas.errors import Conflict, FluxionsError, InvalidRequest, NotFound
 from schemas.settings import Settings
 
+_REPORT_SECS: Seconds = 1.0
+"""How often the server hears how far a job is, if there is news."""
 _OWN_BUG = "the recording could not be processed; the request was kept and an operator can look into it"
 
 logger = logging.getLogger("fluxions.worker")
@@ -55,47 +59,60 @@ class Worker:
 
     async def _carry_out(self, job: ClaimedJob) -> None:
         folder = Path(tempfile.mkdtemp(prefix=f"job-{job.id}-", dir=self._scratch))
-        work = asyncio.create_task(self._work(job, folder))
-        beat = asyncio.create_task(self._renew(job, work))
+        reporter = Reporter(self._tools.client, job)
+        work = asyncio.create_task(self._work(job, folder, reporter))
+        beat = asyncio.create_task(self._beat(job, work, reporter))
         try:
             await work
         except asyncio.CancelledError:
             if not _lost(beat):
                 await self._hand_back(job)
                 raise
-            logger.info("job %d: the lease went to another worker", job.id)
+            logger.info("job %d: cancelled, deleted, or another worker's now", job.id)
         finally:
             beat.cancel()
             shutil.rmtree(folder, ignore_errors=True)
             self._slots.release()
 
-    async def _work(self, job: ClaimedJob, folder: Path) -> None:
+    async def _work(self, job: ClaimedJob, folder: Path, reporter: Reporter) -> None:
         client = self._tools.client
         try:
-            transcript = await steps.transcribe(self._tools, job, folder)
+            transcript = await steps.transcribe(self._tools, job, folder, reporter)
             await client.complete(job, transcript)
             logger.info("job %d: completed, %.1f s of audio", job.id, transcript.audio_duration_secs)
         except* Conflict:
             logger.info("job %d: another worker finished or holds it", job.id)
         except* InvalidRequest as group:
-            await client.fail(job, _message(group), retryable=False)
+            await self._give_up(job, _message(group), retryable=False)
             logger.info("job %d: refused, %s", job.id, _code(group))
         except* FluxionsError as group:
-            await client.fail(job, _message(group), retryable=True)
+            await self._give_up(job, _message(group), retryable=True)
             logger.warning("job %d: %s, to be tried again", job.id, _code(group))
         except* Exception:
             logger.exception("job %d: unexpected failure", job.id)
-            await client.fail(job, _OWN_BUG, retryable=True)
+            await self._give_up(job, _OWN_BUG, retryable=True)
 
-    async def _renew(self, job: ClaimedJob, work: asyncio.Task[None]) -> None:
-        """Keeps the lease; stops the work when it is lost, so that nothing is done twice."""
+    async def _give_up(self, job: ClaimedJob, message: str, *, retryable: bool) -> None:
+        try:
+            await self._tools.client.fail(job, message, retryable=retryable)
+        except FluxionsError as error:
+            # Cancelled or another worker's meanwhile, or the server is away: then its lease runs out.
+            logger.info("job %d: its failure was not taken, %s", job.id, error.code)
+
+    async def _beat(self, job: ClaimedJob, work: asyncio.Task[None], reporter: Reporter) -> None:
+        """Keeps the lease and tells how far the work is; stops it when the lease is lost, so that nothing is done twice."""
+        loop = asyncio.get_running_loop()
+        renewal = loop.time() + job.lease_secs / 3
         while not work.done():
-            await asyncio.sleep(job.lease_secs / 3)
+            await asyncio.sleep(min(_REPORT_SECS, max(renewal - loop.time(), 0.0)))
             try:
-                await self._tools.client.renew(job)
-            except Conflict:
+                if loop.time() >= renewal:
+                    await self._tools.client.renew(job)
+                    renewal = loop.time() + job.lease_secs / 3
+                await reporter.flush()
+            except (Conflict, NotFound) as error:
                 work.cancel()
-                raise
+                raise Conflict(error.message, code="lease_lost") from error
             except FluxionsError as error:
                 logger.warning("job %d: cannot renew its lease: %s", job.id, error.message)
 

@@ -130,6 +130,15 @@ class SpeakerHint:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the work on a recording is. ``fraction`` is in [0, 1]; ``eta_secs`` is None while it cannot be told."""
+
+    stage: str
+    fraction: float = 0.0
+    eta_secs: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobOptions:
     """What the client asked of a transcription; part of its cache key."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from lakehouse.ledger.changes import Changes, Position
 from lakehouse.ledger.ledger import Ledger, LedgerStats
+from lakehouse.ledger.progress import Mark, Watched
 from lakehouse.ledger.records import EndedConversation, Recorded
 from lakehouse.ledger.upkeep import MaintenanceReport
 from schemas.domain import (
@@ -25,6 +26,8 @@ from schemas.domain import (
     Job,
     NewJob,
     Outcome,
+    Progress,
+    Segment,
     ToolCall,
     Transcript,
     TtsRender,
@@ -116,6 +119,17 @@ class RemoteLedger:
 
     async def leased_job(self, job_id: int, lease: str) -> Job:
         return await self._call("leased_job", job_id, lease)  # type: ignore[no-any-return]
+
+    async def cancel_job(self, account: str, job_id: int) -> Job:
+        return await self._call("cancel_job", account, job_id)  # type: ignore[no-any-return]
+
+    async def report(
+        self, job_id: int, lease: str, progress: Progress, first_block: int, blocks: Sequence[tuple[Segment, ...]]
+    ) -> int:
+        return await self._call("report", job_id, lease, progress, first_block, blocks)  # type: ignore[no-any-return]
+
+    async def watch(self, account: str, job_id: int, first_block: int, last: Mark | None, wait_secs: float) -> Watched:
+        return await self._call("watch", account, job_id, first_block, last, wait_secs)  # type: ignore[no-any-return]
 
     async def changes(self, since: Mapping[str, Position | None]) -> dict[str, Changes]:
         return await self._call("changes", since)  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """The states of a job, as pure functions from a job to the job after a change.
 
     submitted ──claim──▶ processing ──complete──▶ completed        any ──delete──▶ deleted
-        ▲                    │  ├──── fail ─────▶ failed
+        ▲                    │  ├──── fail ─────▶ failed          submitted, processing ──cancel──▶ cancelled
         └─ release, lease ───┘  │
            ran out, retryable   └─ after the last attempt
            fail
@@ -127,6 +127,15 @@ def expired(job: Job, lease: str, now: dt.datetime, max_attempts: int) -> Job:
         f"The recording could not be processed: work on it was started {times} and stopped each time without a result."
     )
     return replace(job, status=JobStatus.FAILED, updated_at=now, error_message=message)
+
+
+def cancelled(job: Job, now: dt.datetime) -> Job:
+    """The client wants no more work on it."""
+    if job.status is JobStatus.CANCELLED:
+        return job
+    if job.status.is_final:
+        raise Conflict(f"transcription {job.id} is {job.status}; there is nothing to cancel", code="already_final")
+    return replace(job, status=JobStatus.CANCELLED, updated_at=now)
 
 
 def deleted(job: Job, now: dt.datetime) -> Job:

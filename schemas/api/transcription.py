@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from schemas.domain import Job, JobStatus, Segment, SoundEvent, Transcript, Word
+from schemas.domain import Job, JobStatus, Progress, Segment, SoundEvent, Transcript, Word
 from schemas.times import iso
 
 
@@ -78,6 +78,17 @@ class SoundEventBody(BaseModel):
         )
 
 
+class ProgressBody(BaseModel):
+    stage: str = Field(description="starting, fetching, listening, waiting, transcribing, speakers or finishing.")
+    fraction: float = Field(ge=0, le=1, description="How much of the work is done.")
+    eta_secs: float | None = Field(None, description="Seconds until it is done, once that can be told.")
+
+    @classmethod
+    def of(cls, progress: Progress) -> ProgressBody:
+        eta = None if progress.eta_secs is None else round(progress.eta_secs, 1)
+        return cls(stage=progress.stage, fraction=round(progress.fraction, 4), eta_secs=eta)
+
+
 class TranscriptionBody(BaseModel):
     """One job. Fields of the result are absent until it is completed; `error_message` is present when it failed."""
 
@@ -100,6 +111,7 @@ class TranscriptionBody(BaseModel):
     audio_url: str | None = Field(None, description="Signed URL of the Ogg Opus playback copy.")
     cached: bool
     error_message: str | None = None
+    progress: ProgressBody | None = Field(None, description="While it is processing.")
 
     @classmethod
     def of(cls, job: Job, transcript: Transcript | None, audio_url: str | None, *, words: bool) -> TranscriptionBody:

@@ -9,7 +9,18 @@ from fastapi import FastAPI
 
 from schemas.api.errors import ErrorBody
 from serve.gateway import errors
-from serve.gateway.routes import health, history, imports, objects, operator, speech, speech_socket, transcriptions, voices
+from serve.gateway.routes import (
+    health,
+    history,
+    imports,
+    objects,
+    operator,
+    progress,
+    speech,
+    speech_socket,
+    transcriptions,
+    voices,
+)
 from serve.gateway.services import Services
 
 _DESCRIPTION = """
@@ -40,6 +51,7 @@ def create_app(services: Services) -> FastAPI:
     errors.install(app)
     app.include_router(health.router)
     app.include_router(transcriptions.router, responses=_ERRORS)  # type: ignore[arg-type]
+    app.include_router(progress.router, responses=_ERRORS)  # type: ignore[arg-type]
     app.include_router(speech.router, responses=_ERRORS)  # type: ignore[arg-type]
     app.include_router(voices.router, responses=_ERRORS)  # type: ignore[arg-type]
     app.include_router(speech_socket.router)

@@ -11,6 +11,7 @@ from fastapi import Request
 from lakehouse.history import History
 from lakehouse.ledger.changes import Changes, Position
 from lakehouse.ledger.ledger import LedgerStats
+from lakehouse.ledger.progress import Mark, Watched
 from lakehouse.ledger.records import EndedConversation, Recorded
 from lakehouse.ledger.upkeep import MaintenanceReport
 from lakehouse.location import Location
@@ -25,8 +26,10 @@ from schemas.domain import (
     Job,
     NewJob,
     Outcome,
+    Progress,
     Recognition,
     Seconds,
+    Segment,
     SoundEvent,
     Span,
     SpeakerHint,
@@ -55,6 +58,11 @@ class LedgerClient(Protocol):
     async def fail(self, job_id: int, lease: str, message: str, retryable: bool) -> Job: ...
     async def release(self, job_id: int, lease: str) -> Job: ...
     async def leased_job(self, job_id: int, lease: str) -> Job: ...
+    async def cancel_job(self, account: str, job_id: int) -> Job: ...
+    async def report(
+        self, job_id: int, lease: str, progress: Progress, first_block: int, blocks: Sequence[tuple[Segment, ...]]
+    ) -> int: ...
+    async def watch(self, account: str, job_id: int, first_block: int, last: Mark | None, wait_secs: float) -> Watched: ...
     async def changes(self, since: Mapping[str, Position | None]) -> dict[str, Changes]: ...
     async def create_key(
         self, account: str, name: str, scopes: tuple[str, ...], key: str | None = None

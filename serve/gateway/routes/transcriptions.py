@@ -24,6 +24,7 @@ from schemas.domain import Job, JobOptions, JobStatus, NewJob, SpeakerHint, Tran
 from schemas.errors import InvalidParameter, NotFound, PayloadTooLarge
 from schemas.times import iso
 from serve.gateway.auth import User
+from serve.gateway.routes.progress import progress_of
 from serve.gateway.services import Services, services
 
 router = APIRouter(tags=["transcription"])
@@ -98,7 +99,10 @@ async def get_transcription(
     job = job_from_row(row)
     transcript = await _transcript(s, job)
     audio_url = await s.signed_url(job.playback_key, f"{job.id}.opus") if job.playback_key else None
-    return TranscriptionBody.of(job, transcript, audio_url, words=word_level_timestamps)
+    body = TranscriptionBody.of(job, transcript, audio_url, words=word_level_timestamps)
+    if job.status is JobStatus.PROCESSING:
+        body.progress = await progress_of(s, user.account, job_id)
+    return body
 
 
 @router.delete("/transcriptions/{job_id}")
