@@ -1,0 +1,51 @@
+"""`fluxions say` and `fluxions voices` against the gateway behind a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from serve.cli.main import main
+from serve.cli.output import FAILED, OK, USAGE
+from tests.contract.gateway import USER_KEY, Running
+from tests.contract.speaking import assert_is_speech, pcm_of, served
+
+
+async def _run(gateway: Running, *arguments: str) -> int:
+    async with served(gateway) as address:
+        options = ["--url", f"http://{address}", "--key", USER_KEY]
+        return await asyncio.to_thread(main, [*arguments, *options])
+
+
+async def test_a_text_becomes_a_file_of_the_kind_its_name_says(gateway: Running, tmp_path: Path) -> None:
+    wav, flac = tmp_path / "a.wav", tmp_path / "a.flac"
+    assert await _run(gateway, "say", "Good morning to you all.", "-o", str(wav), "--no-verify") == OK
+    assert_is_speech(pcm_of(wav.read_bytes()), 0.8, 4)
+    assert await _run(gateway, "say", "Good morning.", "-o", str(flac), "--voice", "harry", "--no-verify") == OK
+    assert flac.read_bytes()[:4] == b"fLaC"
+
+
+async def test_what_cannot_be_said_leaves_no_file_and_says_why(
+    gateway: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "a.wav"
+    assert await _run(gateway, "say", "Hello.", "-o", str(target), "--voice", "nobody") == FAILED
+    assert "nobody" in capsys.readouterr().err
+    assert await _run(gateway, "say", "Hello.", "-o", str(tmp_path / "a.doc")) == USAGE
+    assert await _run(gateway, "say", "Hello.", "-o", str(target), "--play") == USAGE
+    assert not {"a.wav", ".a.wav.part", "a.doc"} & set(os.listdir(tmp_path))
+
+
+async def test_voices_are_listed_and_a_stranger_is_not_deleted(
+    gateway: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await _run(gateway, "voices", "list", "--json") == OK
+    listed = json.loads(capsys.readouterr().out)
+    assert "maeve.h736bab09a" in {voice["voice_id"] for voice in listed["voices"]}
+    assert listed["mine"] == []
+    assert await _run(gateway, "voices", "delete", "u-no-body") == FAILED
+    assert "u-no-body" in capsys.readouterr().err
