@@ -8,20 +8,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from lakehouse.commits import TableWriter
-from lakehouse.objects import Objects
-from lakehouse.results import job_keys
 from schemas.domain import Job
 
 
 class Eraser:
-    """``shared`` gives the objects of a job that others need as well."""
+    """``erase_objects`` removes what a deleted job alone needed of the store."""
 
-    def __init__(
-        self, writers: dict[str, TableWriter], objects: Objects, shared: Callable[[Job], Awaitable[set[str]]]
-    ) -> None:
+    def __init__(self, writers: dict[str, TableWriter], erase_objects: Callable[[Job], Awaitable[None]]) -> None:
         self._writers = writers
-        self._objects = objects
-        self._shared = shared
+        self._erase_objects = erase_objects
 
     async def erase(self, jobs: Sequence[Job]) -> None:
         """Everything of deleted jobs but the events that say so. Raises Unavailable when a table cannot be written."""
@@ -35,8 +30,7 @@ class Eraser:
         for name in ("segments", "transcriptions"):
             await self._writers[name].delete(mine)
         for job in jobs:
-            for key in job_keys(job) - await self._shared(job):
-                await self._objects.delete(key)
+            await self._erase_objects(job)
         # Last, for these rows are what a ledger that starts again would project.
         await self._writers["job_events"].delete(f"({mine}) AND status <> 'deleted'")
 

@@ -6,7 +6,9 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +72,7 @@ class Maintenance:
         self._running: dict[str, asyncio.Task[MaintenanceReport]] = {}
         self._needed: set[str] | None = None
         self._removed: set[str] = set()
+        self._admitted: Counter[str] = Counter()
         self._work: dict[str, Callable[[], Awaitable[Counts]]] = {
             "merge": self._merge,
             "retention": self._retention,
@@ -106,8 +109,9 @@ class Maintenance:
         if self._needed is not None:
             self._needed |= job_keys(job) | {job.sha256}
 
-    async def admit(self, audio_key: str) -> None:
-        """Make sure that a recording about to be named by a job was not removed since its upload found it there.
+    @asynccontextmanager
+    async def admitting(self, audio_key: str) -> AsyncIterator[None]:
+        """While a job that names the recording is being committed: it was not removed since its upload, and will not be.
 
         Raises Unavailable: the recording must be sent again.
         """
@@ -118,6 +122,22 @@ class Maintenance:
                         "the recording was removed as unused while it arrived; send it again", code="lost_upload"
                     )
                 self._removed.discard(audio_key)
+        self._admitted[audio_key] += 1
+        try:
+            yield
+        finally:
+            self._admitted[audio_key] -= 1
+            if not self._admitted[audio_key]:
+                del self._admitted[audio_key]
+
+    async def erase(self, job: Job, shared: Callable[[Job], Awaitable[set[str]]]) -> None:
+        """Remove the objects of a deleted job but those that other jobs share, the ones being committed too."""
+        async with self._removal:
+            # The note first: who is admitted later meets it and waits. Who was admitted before is counted, or in memory.
+            self._removed.add(job.audio_key)
+            admitted = set(self._admitted)
+            for key in job_keys(job) - admitted - await shared(job):
+                await self._objects.delete(key)
 
     async def _run(self, task: str) -> MaintenanceReport:
         began = time.perf_counter()

@@ -16,7 +16,7 @@ from lakehouse.ledger import Ledger
 from lakehouse.objects import Objects, account_folder, audio_key
 from lakehouse.results import attempt_key, put_result, text_key
 from schemas.domain import Job, JobStatus, NewJob, Outcome
-from schemas.errors import Conflict, NotFound
+from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.settings import Settings
 from tests.lakehouse_kit import home, new_job, outcome, read_job, read_jobs, transcript
 
@@ -202,3 +202,34 @@ def test_only_its_owner_may_delete_it_and_once(tmp_path: Path) -> None:
                 await ledger.delete_job("ada", job.id)
 
     asyncio.run(scenario())
+
+
+async def test_bytes_sent_again_while_they_are_being_erased_are_kept_or_asked_for_again(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    objects = Objects.of(settings)
+    kept = refused = 0
+    async with opened(settings) as ledger:
+        for turn in range(30):
+            new = recording("same", use_cache=False)
+            await send(ledger, objects, new)
+            job = await finish(ledger, objects)
+
+            async def again(after_secs: float, new: NewJob = new) -> Job | None:
+                await asyncio.sleep(after_secs)
+                try:
+                    return await ledger.create_job(new)
+                except Unavailable:
+                    return None
+
+            _, made = await asyncio.gather(ledger.delete_job(new.account, job.id), again(turn * 0.002))
+            await projected(ledger)
+            if made is None:
+                refused += 1
+                continue
+            assert await objects.exists(made.audio_key)
+            kept += 1
+            await finish(ledger, objects)
+            await ledger.delete_job(new.account, made.id)
+            await projected(ledger)
+    assert kept, "the race was never won by the new job"
+    assert kept + refused == 30
