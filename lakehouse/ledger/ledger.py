@@ -18,7 +18,6 @@ from lakehouse.ledger import jobs
 from lakehouse.ledger.cache import ResultCache
 from lakehouse.ledger.changes import ChangeLog, Changes, Position
 from lakehouse.ledger.clock import Clock, SystemClock
-from lakehouse.ledger.editing import JobEditing
 from lakehouse.ledger.erasure import Eraser
 from lakehouse.ledger.ids import Allocator
 from lakehouse.ledger.keys import KeyRing
@@ -30,6 +29,7 @@ from lakehouse.ledger.records import Records
 from lakehouse.ledger.upkeep import Maintenance, MaintenanceReport
 from lakehouse.ledger.view import JobView
 from lakehouse.ledger.voices import VoiceBook
+from lakehouse.ledger.watching import JobWatching
 from lakehouse.location import Location
 from lakehouse.lock import HomeLock, take_lock
 from lakehouse.maintenance.merge import MergePolicy
@@ -59,7 +59,7 @@ class LedgerStats:
     tables: dict[str, int]
 
 
-class Ledger(JobEditing):
+class Ledger(JobWatching):
     """Made by ``Ledger.open``; see the module for its promises. Methods raise Unavailable when a commit fails."""
 
     def __init__(
@@ -193,15 +193,6 @@ class Ledger(JobEditing):
         """A worker that stops hands its job back; the attempt does not count. Raises Conflict, NotFound."""
         return await self._change(job_id, lambda job: jobs.released(job, lease, self._clock.utc()))
 
-    async def leased_job(self, job_id: int, lease: str) -> Job:
-        """The job a lease is for, extending nothing. Raises Conflict(code="lease_lost"), NotFound."""
-        self._refuse_deleted(job_id)
-        job = await self._view.job(job_id)
-        if job is None:
-            raise NotFound(f"no job {job_id}", code="job_not_found")
-        jobs.check_lease(job, lease)
-        return job
-
     async def expire_leases(self) -> None:
         """Take back every lease that ran out. A task does this all the time."""
         for job_id, lease in self._leases.all_ended():
@@ -311,6 +302,7 @@ class Ledger(JobEditing):
         """What memory, and through it every reader, learns from a committed event."""
         self._logs["transcriptions"].add([transcription_row(job)])
         self._maintenance.saw(job)
+        self._told(job)
         if job.status is JobStatus.SUBMITTED:
             self._leases.drop(job.id)
             self._queue.put(job.id)
