@@ -26,6 +26,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from lakehouse.durable import fsync_checkpoint, fsync_commits, fsync_with_parents
 from lakehouse.location import Location
 from lakehouse.maintenance.files import Exchange
+from schemas.errors import Conflict
 from schemas.tables import Table
 
 log = logging.getLogger(__name__)
@@ -58,11 +59,24 @@ class Appender:
         except TableNotFoundError:
             self._create(location)
             self._open()
+        self._check_columns()
         # A killed process flushed every commit but perhaps its last, and whoever reads that one now may rely on it.
         if self._flushed and (self._flushed / "_delta_log" / f"{self.version:020d}.json").exists():
             fsync_commits(self._flushed, self.version, self.version)
         self._durable_version = self.version
         self.checkpointed = self.version - self.version % checkpoint_interval
+
+    def _check_columns(self) -> None:
+        """Raises Conflict for a table of another version of this program, before anything is read or written wrongly."""
+        found = {field.name for field in self._handle.schema().fields}
+        wanted = set(self.table.schema.names)
+        if found != wanted:
+            names = ", ".join(sorted(found ^ wanted))
+            raise Conflict(
+                f"the table {self.table.name} at {self.uri} differs in its columns ({names}): it belongs to another version "
+                "of Fluxions; run that version, or choose another FLUXIONS_HOME",
+                code="other_version",
+            )
 
     @property
     def checkpoint_is_due(self) -> bool:

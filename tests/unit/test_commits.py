@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from lakehouse.appender import Appender, Row
 from lakehouse.commits import TableWriter
 from lakehouse.location import Location
-from schemas.errors import Unavailable
+from schemas.errors import Conflict, Unavailable
 from schemas.tables import Table
 
 TABLE = Table("numbers", "one number", pa.schema([pa.field("id", pa.int64(), nullable=False)]), ("id",))
@@ -162,3 +162,13 @@ async def test_the_same_rows_under_the_same_mark_are_taken_once(tmp_path: Path) 
     again = await open_writer(tmp_path)
     assert again.mark == 7
     await again.close()
+
+
+async def test_a_table_of_another_version_is_refused_by_name_and_left_alone(tmp_path: Path) -> None:
+    writer = await open_writer(tmp_path)
+    await writer.append([{"id": 1}])
+    await writer.close()
+    wider = Table("numbers", "one number", TABLE.schema.append(pa.field("colour", pa.string())), ("id",))
+    with pytest.raises(Conflict, match="colour"):
+        await TableWriter.open(wider, Location(str(tmp_path), False), app_id="test", checkpoint_interval=20)
+    assert ids(writer) == [1]
