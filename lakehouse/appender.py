@@ -73,8 +73,8 @@ class Appender:
         if found != wanted:
             names = ", ".join(sorted(found ^ wanted))
             raise Conflict(
-                f"the table {self.table.name} at {self.uri} differs in its columns ({names}): it belongs to another version "
-                "of Fluxions; run that version, or choose another FLUXIONS_HOME",
+                f"the table {self.table.name} at {self.uri} differs in its columns ({names}): it belongs to another "
+                "version of Fluxions; run that version, or choose another FLUXIONS_HOME",
                 code="other_version",
             )
 
