@@ -13,14 +13,14 @@ from audio.encode import encode_playback
 from audio.pcm import PcmFile
 from audio.segment import talk, utterances, voiced
 from audio.speakers import assign_speakers
-from audio.vad import VoiceActivity
+from audio.vad import Probabilities, VoiceActivity
 from flows import assemble
 from flows.client import ClaimedJob, OperatorClient
 from flows.progress import Reporter
 from flows.text import readable
 from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
 from schemas.engines import VoiceWindows
-from schemas.settings import EngineSettings
+from schemas.settings import EngineSettings, JobSettings
 
 BLOCK_SECS: Seconds = 300.0
 """Length of audio observed at once by the diariser; bounds the size of a request."""
@@ -36,6 +36,9 @@ class Tools:
     engines: EngineSettings
     in_flight: asyncio.Semaphore
     """Bounds utterances on their way to the recognisers, over all jobs of the worker."""
+    jobs: JobSettings
+    kept: Path
+    """Folder of the results of finished blocks of long recordings."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Listening:
     voiced: list[Span]
     """What pauses lie between."""
     utterances: list[Span]
+    probabilities: Probabilities
+    """Of speech, by frame."""
 
 
 async def listen(tools: Tools, source: Path, folder: Path) -> Listening:
@@ -59,7 +64,7 @@ async def listen(tools: Tools, source: Path, folder: Path) -> Listening:
     probabilities = await asyncio.to_thread(tools.voice_activity.probabilities, pcm)
     speech = talk(probabilities, pcm.duration_secs)
     spans = utterances(probabilities, pcm.duration_secs, tools.engines.utterance_max_secs)
-    return Listening(pcm, decoded, speech, voiced(probabilities, pcm.duration_secs), spans)
+    return Listening(pcm, decoded, speech, voiced(probabilities, pcm.duration_secs), spans, probabilities)
 
 
 async def recognize(tools: Tools, heard: Listening, reporter: Reporter) -> list[Recognition]:
@@ -98,14 +103,28 @@ async def transcribe(tools: Tools, job: ClaimedJob, folder: Path, reporter: Repo
     reporter.stage("listening")
     heard = await listen(tools, source, folder)
     source.unlink()
+    async with asyncio.TaskGroup() as group:
+        hearing = group.create_task(hear(tools, job, heard, reporter))
+        group.create_task(keep_playback(tools, job, heard, folder))
+    recognitions, turns = hearing.result()
+    reporter.stage("finishing")
+    return await compose(tools, job, heard, recognitions, turns, began)
+
+
+async def hear(
+    tools: Tools, job: ClaimedJob, heard: Listening, reporter: Reporter
+) -> tuple[Sequence[Recognition], list[Turn]]:
+    """What is said, by utterance, and who speaks when."""
+    if heard.pcm.duration_secs > tools.jobs.long_file_secs:
+        # Prefect takes a second to import, and most workers never see a long recording.
+        from flows.transcribe import hear_in_blocks
+
+        return await hear_in_blocks(tools, job, heard, reporter)
     reporter.stage("transcribing")
     async with asyncio.TaskGroup() as group:
         recognizing = group.create_task(recognize(tools, heard, reporter))
         diarizing = group.create_task(diarize(tools, heard, job.speakers))
-        group.create_task(keep_playback(tools, job, heard, folder))
-    recognitions, turns = recognizing.result(), diarizing.result()
-    reporter.stage("finishing")
-    return await compose(tools, job, heard, recognitions, turns, began)
+    return recognizing.result(), diarizing.result()
 
 
 async def keep_playback(tools: Tools, job: ClaimedJob, heard: Listening, folder: Path) -> None:
@@ -139,7 +158,7 @@ async def compose(
         events=events,
         language=max(set(languages), key=languages.count) if languages else "en",
         num_speakers=len(order),
-        num_chunks=len(heard.utterances),
+        num_chunks=len(recognitions),
         audio_duration_secs=heard.pcm.duration_secs,
         processing_secs=round(time.monotonic() - began, 3),
         engine_revision=job.engine_revision,

@@ -154,7 +154,8 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         async with Decoder(settings.limits) as decoder:
-            tools = steps.Tools(client, decoder, voice_activity, settings.engines, in_flight)
+            kept = settings.home / "blocks"
+            tools = steps.Tools(client, decoder, voice_activity, settings.engines, in_flight, settings.jobs, kept)
             work = asyncio.create_task(Worker(settings, tools, scratch).run())
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -104,6 +104,14 @@ class JobSettings(_Concern):
     claim_wait_secs: float = Field(
         20.0, ge=0, le=55, description="How long a claim waits for a job before answering empty, s."
     )
+    long_file_secs: float = Field(
+        120.0, ge=1, description="Recordings longer than this are worked on block by block, and resumed, s."
+    )
+    block_secs: float = Field(300.0, ge=5, le=900, description="Longest block of a long recording, s.")
+    blocks_at_once: int = Field(2, ge=1, le=16, description="Blocks of one long recording that are worked on at once.")
+    block_cache_days: float = Field(
+        7.0, gt=0, le=3650, description="How long the words of a block are kept for the same sound sent again, days."
+    )
     usd_per_audio_hour: float = Field(
         0.20, ge=0, description="Price of an hour of transcribed audio, billed by the second, USD."
     )

@@ -126,7 +126,7 @@ async def test_a_silent_stream_says_that_it_lives_and_ends_with_a_deletion(
     stream = asyncio.create_task(client.get("/transcriptions/1/events"))
     first = await watched_by_a_stream(gateway.ledger)
     async with asyncio.timeout(5):
-        while await watched_by_a_stream(gateway.ledger) == first:
+        while await watched_by_a_stream(gateway.ledger) is first:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     await client.delete("/transcriptions/1")
     text = (await asyncio.wait_for(stream, 10)).text
@@ -189,9 +189,9 @@ async def test_a_cancellation_outlives_the_ledger_and_progress_does_not(tmp_path
         await ledger.close()
 
 
-async def watched_by_a_stream(ledger: Ledger) -> int:
+async def watched_by_a_stream(ledger: Ledger) -> object:
     """Wait until a stream has sent what is known and waits for more; which of its waits it is."""
     async with asyncio.timeout(5):
         while not ledger._board._waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-    return id(next(iter(ledger._board._waiting[1])))
+    return next(iter(ledger._board._waiting[1]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from flows.client import ClaimedJob, OperatorClient
@@ -32,7 +34,7 @@ async def reporter(hand: Hand) -> Reporter:
 def test_stages_follow_each_other_without_overlap() -> None:
     bounds = list(STAGES.values())
     assert all(first <= last for first, last in bounds)
-    assert all(before[1] <= after[0] for before, after in zip(bounds, bounds[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(bounds))
     assert (bounds[0][0], bounds[-1][1]) == (0.0, 1.0)
 
 

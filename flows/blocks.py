@@ -1,0 +1,122 @@
+"""A long recording cut into blocks of minutes, and what is found in one: a plain value that can be kept and read back.
+
+A block is known by its sound and by what is asked of it, so the result of one is good wherever that sound comes again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import orjson
+
+from audio.pcm import PcmFile
+from audio.segment import utterances
+from audio.vad import FRAME_SECS, Probabilities
+from flows import assemble
+from flows.steps import clip, shift
+from schemas import wire
+from schemas.domain import Recognition, Seconds, Segment, Span
+from schemas.engines import VoiceWindows
+
+_QUIET_SECS: Seconds = 0.5
+"""Length of the quiet stretch in whose middle a block ends."""
+_SEARCHED_SHARE = 0.2
+"""The end of a block is looked for in this last share of its longest length."""
+_KEY_VERSION = 1
+"""Part of every key: raised when `HeardBlock.to_json` changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where a block lies in its recording, and what is asked of it; ``utterances`` and ``speech`` count from its start."""
+
+    number: int
+    span: Span
+    utterances: tuple[Span, ...]
+    speech: tuple[Span, ...]
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeardBlock:
+    """What the engines found; times count from the block's start. ``windows`` is None where nobody talks."""
+
+    recognitions: tuple[Recognition, ...]
+    windows: VoiceWindows | None
+
+    def to_json(self) -> dict[str, Any]:
+        windows = None if self.windows is None else wire.windows_to_bytes([self.windows])
+        return {
+            "recognitions": [wire.recognition_to_json(r) for r in self.recognitions],
+            "windows": None if windows is None else base64.b85encode(windows).decode(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> HeardBlock:
+        packed = data["windows"]
+        windows = None if packed is None else wire.windows_from_bytes(base64.b85decode(packed))[0]
+        return cls(tuple(wire.recognition_from_json(r) for r in data["recognitions"]), windows)
+
+    def placed(self, offset_secs: Seconds) -> HeardBlock:
+        """The same, counted from the start of a recording in which the block begins at ``offset_secs``."""
+        moved = (
+            None if self.windows is None else replace(self.windows, centers_secs=self.windows.centers_secs + offset_secs)
+        )
+        return HeardBlock(tuple(shift(r, offset_secs) for r in self.recognitions), moved)
+
+    def segments(self) -> tuple[Segment, ...]:
+        """Its words in segments of one speaker: who spoke is known only once the whole recording is heard."""
+        words = [w for r in self.recognitions for w in r.words]
+        return assemble.segments_of(words, [0] * len(words))
+
+
+def bounds(probabilities: Probabilities, duration_secs: Seconds, longest_secs: Seconds) -> list[Span]:
+    """The recording cut where it is quietest, so that no word is cut; none is longer than ``longest_secs``.
+
+    ``probabilities`` are those of speech by frame; every cut but the last lies on a frame's start.
+    """
+    longest = max(2, int(longest_secs / FRAME_SECS))
+    quiet = max(1, min(round(_QUIET_SECS / FRAME_SECS), int(longest * _SEARCHED_SHARE)))
+    cuts = [0]
+    while len(probabilities) - cuts[-1] > longest:
+        last = cuts[-1] + longest
+        first = last - max(quiet, int(longest * _SEARCHED_SHARE))
+        sums = np.convolve(probabilities[first:last], np.ones(quiet), "valid")
+        cuts.append(first + int(np.argmin(sums)) + quiet // 2)
+    edges = [cut * FRAME_SECS for cut in cuts] + [duration_secs]
+    return [Span(a, b) for a, b in pairwise(edges)]
+
+
+def blocks_of(
+    pcm: PcmFile,
+    probabilities: Probabilities,
+    speech: Sequence[Span],
+    *,
+    longest_secs: Seconds,
+    utterance_max_secs: Seconds,
+    engine_revision: str,
+) -> list[Block]:
+    """The blocks of a recording. Reads all of it once, a block at a time."""
+    found = []
+    for number, span in enumerate(bounds(probabilities, pcm.duration_secs, longest_secs)):
+        first, last = round(span.start_secs / FRAME_SECS), round(span.end_secs / FRAME_SECS + 0.49)
+        asked = utterances(probabilities[first:last], span.duration_secs, utterance_max_secs)
+        talk = clip(speech, span)
+        key = _key(pcm.read_bytes(span), asked, talk, engine_revision)
+        found.append(Block(number, span, tuple(asked), tuple(talk), key))
+    return found
+
+
+def _key(pcm: bytes, asked: Sequence[Span], talk: Sequence[Span], engine_revision: str) -> str:
+    """SHA-256, in hex, of everything the result depends on."""
+    said = [_KEY_VERSION, engine_revision, wire.spans_to_json(asked), wire.spans_to_json(talk)]
+    digest = hashlib.sha256(orjson.dumps(said))
+    digest.update(b"\0")
+    digest.update(pcm)
+    return digest.hexdigest()

@@ -1,0 +1,250 @@
+"""Long recordings as a Prefect flow: one task a block of minutes, its result kept by what was heard.
+
+A flow that is killed anywhere is run again and finds the blocks that were finished. Prefect keeps the record, the retries
+and the results; it is not the queue. If its server is away the job waits, with its lease kept, and goes on when it is back.
+
+The flow runs in a thread with an event loop of its own, for Prefect takes over the signals of a main thread it runs in;
+what a block asks of the engines runs in the worker's loop, like everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from prefect import flow, get_client, task
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+from prefect.states import Crashed
+from prefect.tasks import exponential_backoff
+
+from flows.blocks import Block, HeardBlock, blocks_of
+from flows.client import ClaimedJob
+from flows.progress import Reporter
+from flows.steps import Listening, Tools, shift
+from schemas.domain import Recognition, Seconds, Span, Turn
+from schemas.errors import Conflict, InvalidRequest, NotFound
+
+_FIRST_WAIT_SECS: Seconds = 1.0
+_LONGEST_WAIT_SECS: Seconds = 10.0
+_HEALTH_TIMEOUT_SECS: Seconds = 5.0
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Recording:
+    """A long recording under work; made in the worker's loop and used from both."""
+
+    tools: Tools
+    job: ClaimedJob
+    heard: Listening
+    reporter: Reporter
+    blocks: list[Block]
+    loop: asyncio.AbstractEventLoop
+    found: dict[int, HeardBlock] = field(default_factory=dict)
+    computed: set[int] = field(default_factory=set)
+    own: asyncio.Semaphore = field(init=False)
+    """Fewer utterances at once than the worker may send, so that a short recording finds a free place."""
+
+    def __post_init__(self) -> None:
+        self.own = asyncio.Semaphore(self.tools.engines.num_recognizers)
+
+    async def hear(self, number: int) -> dict[str, Any]:
+        """Ask the engines about a block; runs in the worker's loop."""
+        block = self.blocks[number]
+        async with asyncio.TaskGroup() as group:
+            utterances = [group.create_task(self._recognize(block, n)) for n in range(len(block.utterances))]
+            windows = group.create_task(self._observe(block)) if block.speech else None
+        self.computed.add(number)
+        heard = HeardBlock(tuple(u.result() for u in utterances), windows.result() if windows else None)
+        return heard.to_json()
+
+    def take(self, number: int, found: dict[str, Any]) -> None:
+        """A block is finished, now or in an earlier run; runs in the worker's loop."""
+        block = self.blocks[number]
+        self.found[number] = HeardBlock.from_json(found).placed(block.span.start_secs)
+        self._tell()
+
+    def _tell(self) -> None:
+        whole = self.heard.pcm.duration_secs
+        done = {n: self.blocks[n].span.duration_secs for n in self.found}
+        self.reporter.done(sum(done.values()) / whole, sum(s for n, s in done.items() if n not in self.computed) / whole)
+        first = next((n for n in range(len(self.blocks)) if n not in self.found), len(self.blocks))
+        self.reporter.blocks([self.found[n].segments() for n in range(first)])
+
+    async def _recognize(self, block: Block, number: int) -> Recognition:
+        span = block.utterances[number]
+        start, end = (block.span.start_secs + at for at in (span.start_secs, span.end_secs))
+        async with self.own, self.tools.in_flight:
+            pcm = self.heard.pcm.read_bytes(Span(start, end))
+            return shift(await self.tools.client.recognize(pcm), span.start_secs)
+
+    async def _observe(self, block: Block) -> Any:
+        return await self.tools.client.observe(self.heard.pcm.read_bytes(block.span), block.speech, 0.0)
+
+
+_recording: ContextVar[Recording] = ContextVar("recording")
+
+
+_FINAL = (Conflict, InvalidRequest, NotFound)
+
+
+def _worth_trying_again(_: Any, __: Any, state: Any) -> bool:
+    """A lost lease or a block that cannot be read will not get better; an engine that restarts will."""
+    error = state.data
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(_FINAL) is None
+    return not isinstance(error, _FINAL)
+
+
+@task(
+    name="block",
+    task_run_name="block {number}",
+    persist_result=True,
+    result_serializer="json",
+    retries=4,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_worth_trying_again,
+)
+async def hear_block(number: int, key: str) -> dict[str, Any]:
+    """One block heard by the engines; ``key`` is what its result is kept by."""
+    recording = _recording.get()
+    return await _there(recording.loop, recording.hear(number))
+
+
+@flow(name="transcribe", flow_run_name="job {job_id}", persist_result=False)
+async def transcribe_blocks(job_id: int, keys: list[str], at_once: int) -> None:
+    """Every block of a recording, ``at_once`` of them at a time, in order."""
+    recording = _recording.get()
+    policy = CacheKeyFnPolicy(cache_key_fn=_key).configure(key_storage=recording.tools.kept / "keys")
+    hear = hear_block.with_options(cache_policy=policy)
+    places = asyncio.Semaphore(at_once)
+
+    async def one(number: int, key: str) -> None:
+        async with places:
+            found = await hear(number, key)
+        recording.loop.call_soon_threadsafe(recording.take, number, found)
+
+    async with asyncio.TaskGroup() as group:
+        for number, key in enumerate(keys):
+            group.create_task(one(number, key))
+
+
+def _key(_: Any, parameters: dict[str, Any]) -> str:
+    return str(parameters["key"])
+
+
+async def hear_in_blocks(
+    tools: Tools, job: ClaimedJob, heard: Listening, reporter: Reporter
+) -> tuple[Sequence[Recognition], list[Turn]]:
+    """What is said, by utterance, and who speaks when. Raises EngineFailure, Unavailable, Conflict."""
+    blocks = await asyncio.to_thread(
+        blocks_of,
+        heard.pcm,
+        heard.probabilities,
+        heard.speech,
+        longest_secs=tools.jobs.block_secs,
+        utterance_max_secs=tools.engines.utterance_max_secs,
+        engine_revision=job.engine_revision,
+    )
+    await asyncio.to_thread(prune, tools.kept, tools.jobs.block_cache_days * 86_400)
+    recording = Recording(tools, job, heard, reporter, blocks, asyncio.get_running_loop())
+    await _run_to_the_end(recording)
+    logger.info("job %d: %d blocks, %d of them heard now", job.id, len(blocks), len(recording.computed))
+    reporter.stage("speakers")
+    found = [recording.found[block.number] for block in blocks]
+    windows = [f.windows for f in found if f.windows is not None]
+    turns = await tools.client.resolve(windows, heard.speech, job.speakers) if windows else []
+    return [r for f in found for r in f.recognitions], turns
+
+
+async def _run_to_the_end(recording: Recording) -> None:
+    """Run the flow, again where Prefect's server failed it: what is finished is not done twice."""
+    pause = _FIRST_WAIT_SECS
+    while True:
+        if await _server_answers() and await _done(recording):
+            return
+        recording.reporter.stage("waiting")
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_WAIT_SECS)
+
+
+async def _done(recording: Recording) -> bool:
+    """Run the flow once; False if Prefect's server failed it."""
+    recording.reporter.stage("transcribing")
+    done = True
+    try:
+        await _there(_prefect_loop(), _run(recording))
+    except* (httpx.HTTPError, OSError) as group:
+        logger.warning("job %d: Prefect's server failed: %r", recording.job.id, group.exceptions[0])
+        done = False
+    return done
+
+
+async def _run(recording: Recording) -> None:
+    _recording.set(recording)
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: recording.tools.kept / "results"}):
+        await _close_earlier_runs(recording.job.id)
+        await transcribe_blocks(recording.job.id, [b.key for b in recording.blocks], recording.tools.jobs.blocks_at_once)
+
+
+async def _close_earlier_runs(job_id: int) -> None:
+    """Prefect believes for ever that the run of a killed process is running; the lease says that it is not."""
+    unfinished = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
+    runs = FlowRunFilter(name=FlowRunFilterName(any_=[f"job {job_id}"]), state=FlowRunFilterState(type=unfinished))
+    async with get_client() as client:
+        for run in await client.read_flow_runs(flow_run_filter=runs):
+            await client.set_flow_run_state(run.id, Crashed(message="its worker ended"), force=True)
+
+
+async def _server_answers() -> bool:
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        logger.error("PREFECT_API_URL is not set: long recordings wait until a worker that has it takes them")
+        return False
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=_HEALTH_TIMEOUT_SECS) as client:
+            return (await client.get(f"{url}/health")).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def prune(kept: Path, older_than_secs: Seconds) -> None:
+    """Remove results of blocks that are older."""
+    before = time.time() - older_than_secs
+    for folder in ("keys", "results"):
+        for path in (kept / folder).glob("*"):
+            try:
+                if path.stat().st_mtime < before:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except FileNotFoundError:
+                continue  # Another job of this worker was faster.
+
+
+@functools.cache
+def _prefect_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="prefect", daemon=True).start()
+    return loop
+
+
+async def _there(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """``work``'s result, from another thread's loop; cancelled with its caller."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))

@@ -1,0 +1,221 @@
+"""Long recordings: a real Prefect server, a worker process, gateway, ledger and the embedded engines; deaths and waits."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import socket
+import subprocess
+import sys
+import wave
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx
+import numpy as np
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.settings import JobSettings, ServerSettings, Settings, StorageSettings
+from tests.contract.gateway import OPERATOR_KEY, USER_KEY, Running, running
+from tests.e2e import recordings
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG = {"FLUXIONS_LONG_FILE_SECS": "12", "FLUXIONS_BLOCK_SECS": "10", "FLUXIONS_BLOCKS_AT_ONCE": "1"}
+
+
+class Instance:
+    """Gateway and ledger here, everything else in processes that may be killed. ``asked`` counts requests by path."""
+
+    def __init__(self, home: Path, gateway: Running, port: int, client: httpx.AsyncClient) -> None:
+        self.home, self.gateway, self.port, self.client = home, gateway, port, client
+        self.prefect_port = free_port()
+        self.asked: Counter[str] = Counter()
+
+    @property
+    def kept(self) -> int:
+        """Blocks whose results are kept."""
+        return len(list((self.home / "blocks" / "keys").glob("*")))
+
+    async def submit(self, body: bytes, **params: Any) -> int:
+        answer = await self.client.post("/submit", content=body, params={"cache": False, **params})
+        return int(answer.raise_for_status().json()["id"])
+
+    async def get(self, job_id: int) -> dict[str, Any]:
+        return dict((await self.client.get(f"/transcriptions/{job_id}")).json())
+
+    async def completed(self, job_id: int, secs: float = 60) -> dict[str, Any]:
+        body: dict[str, Any] = {}
+
+        async def final() -> bool:
+            body.update(await self.get(job_id))
+            return body["status"] not in ("submitted", "processing")
+
+        await until(final, f"the end of job {job_id}", secs)
+        assert body["status"] == "completed", body
+        return body
+
+    @contextmanager
+    def worker(self, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
+        with self._started("worker", changes, sys.executable, "-m", "flows.worker") as process:
+            yield process
+
+    @contextmanager
+    def prefect(self) -> Iterator[None]:
+        program = str(Path(sys.executable).parent / "prefect")
+        argv = (program, "server", "start", "--host", "127.0.0.1", "--port", str(self.prefect_port), "--no-ui")
+        with self._started("prefect", {}, *argv):
+            yield
+
+    @contextmanager
+    def _started(self, name: str, changes: dict[str, str], *argv: str) -> Iterator[subprocess.Popen[bytes]]:
+        env = {
+            "FLUXIONS_HOME": str(self.home),
+            "FLUXIONS_PORT": str(self.port),
+            "PREFECT_API_URL": f"http://127.0.0.1:{self.prefect_port}/api",
+            "PREFECT_HOME": str(self.home / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+        }
+        with (self.home / f"{name}.log").open("ab") as out:
+            process = subprocess.Popen(argv, env=os.environ | env | changes, cwd=ROOT, stdout=out, stderr=out)
+            try:
+                yield process
+            finally:
+                process.terminate()
+                process.wait(20)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str, secs: float = 60) -> None:
+    try:
+        async with asyncio.timeout(secs):
+            while not await condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"{what} not within {secs:.0f} s") from None
+
+
+@asynccontextmanager
+async def instance(home: Path) -> AsyncIterator[Instance]:
+    port = free_port()
+    (home / "keys").mkdir()
+    (home / "keys" / "operator").write_text(OPERATOR_KEY)
+    settings = Settings(
+        server=ServerSettings(home=home, port=port),
+        storage=StorageSettings(fsync=False),
+        jobs=JobSettings(lease_secs=4),
+    )
+    headers = {"Authorization": USER_KEY}
+    async with (
+        running(home, settings) as gateway,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client,
+    ):
+        found = Instance(home, gateway, port, client)
+
+        @gateway.app.middleware("http")
+        async def count(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+            found.asked[request.url.path] += 1
+            return await answer(request)
+
+        server = uvicorn.Server(uvicorn.Config(gateway.app, port=port, log_level="error", ws="none"))
+        task = asyncio.create_task(server.serve())
+        await until(lambda: _true(server.started), "the gateway")
+        try:
+            yield found
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def _true(value: bool) -> bool:
+    return value
+
+
+def flac(wav: bytes) -> bytes:
+    """The same samples in another container."""
+    with wave.open(io.BytesIO(wav)) as file:
+        rate_hz, samples = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="flac") as out:
+        stream = out.add_stream("flac", rate=rate_hz, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None, :], format="s16", layout="mono")
+        frame.sample_rate = rate_hz
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            out.mux(packet)
+    return buffer.getvalue()
+
+
+def events(text: str) -> list[str]:
+    return [line.removeprefix("event: ") for line in text.splitlines() if line.startswith("event: ")]
+
+
+async def test_a_long_recording_waits_for_prefect_survives_a_kill_and_is_never_heard_twice(tmp_path: Path) -> None:
+    recording = recordings.long(26)
+    async with instance(tmp_path) as here:
+        job = await here.submit(recording)
+
+        async def waits() -> bool:
+            return (await here.get(job)).get("progress", {}).get("stage") == "waiting"
+
+        async def some_finished() -> bool:
+            return here.kept >= 1
+
+        with here.worker(**LONG) as worker:
+            await until(waits, "the stage `waiting`, while Prefect is away")
+            assert not here.asked["/operator/recognize"]
+            stream = asyncio.create_task(here.client.get(f"/transcriptions/{job}/events"))
+            with here.prefect():
+                await until(some_finished, "a finished block")
+                worker.kill()
+                worker.wait()
+                finished, asked = here.kept, here.asked["/operator/diarization/observe"]
+                assert finished <= asked <= finished + 1
+                here.asked.clear()
+
+                with here.worker(**LONG):
+                    body = await here.completed(job)
+                    blocks = here.kept
+                    assert blocks >= 3
+                    assert here.asked["/operator/diarization/observe"] == blocks - finished
+
+                    streamed = events((await asyncio.wait_for(stream, 10)).text)
+                    assert streamed.count("segment") == len(body["segments"])
+                    assert streamed[-1] == "status"
+                    assert "block" in streamed
+
+                    here.asked.clear()
+                    again = await here.completed(await here.submit(flac(recording), non_speech=True, filename="a.flac"))
+                    assert not here.asked["/operator/recognize"]
+                    assert not here.asked["/operator/diarization/observe"]
+                    assert here.asked["/operator/events"] == 1
+                    assert again["segments"] == body["segments"]
+                    assert (again["num_speakers"], again["num_chunks"]) == (body["num_speakers"], body["num_chunks"])
+
+
+async def test_a_cancelled_job_leaves_its_worker_within_seconds(tmp_path: Path) -> None:
+    async with instance(tmp_path) as here:
+        long = await here.submit(recordings.long(45, 1))
+        short = await here.submit(recordings.sentence())
+
+        async def recognising() -> bool:
+            return here.asked["/operator/recognize"] >= 1
+
+        with here.worker(FLUXIONS_WORKER_JOBS="1"):
+            await until(recognising, "recognition")
+            assert (await here.client.post(f"/transcriptions/{long}/cancel")).status_code == 200
+            # The only place of this worker is taken by the long job until that is stopped.
+            await here.completed(short, 15)
+        assert (await here.get(long))["status"] == "cancelled"
