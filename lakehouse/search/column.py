@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from lakehouse.search.tokens import tokens
+from lakehouse.search.tokens import placed
 
 STOP_MARK = "\x01"
 
 
 def tokenize(text: str) -> list[str | None]:
     """Lexemes by position; None is a stop word."""
-    return [item for token in tokens(text) for item in token.lexemes]
+    return placed(text)[0]
 
 
 def lexemes(text: str) -> str:

@@ -15,9 +15,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lakehouse.search.rows import Row
 from lakehouse.search.websearch import Query, Term
 
 FIRST_STRETCH = 64
+"""Postings looked at first for one word alone, each a row or part of one; then ever four times as many."""
+LONGER_FIRST_STRETCH = 512
+"""The same where other terms will thin them out."""
 MAX_STRETCH = 65_536
 _DICT_ENTRY_BYTES = 100
 
@@ -61,6 +65,11 @@ class Postings:
     def offsets_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
         return ranks if self.offsets is None else self.offsets[ranks]
 
+    def rows_at(self, offsets: NDArray[np.int64]) -> list[Row]:
+        """Rows in that order. One by one: for a handful, waking the threads of Polars costs more than it saves."""
+        names = self.rows.columns
+        return [dict(zip(names, self.rows.row(offset), strict=True)) for offset in offsets.tolist()]
+
     def search(self, query: Query) -> list[Iterator[Stretch]]:
         """For each alternative of ``query`` its matches, newest stretch first; one rank may match several."""
         return [self._alternative(terms) for terms in query.alternatives]
@@ -69,51 +78,60 @@ class Postings:
         wanted = sorted((term for term in terms if not term.negated), key=self._frequency)
         if wanted and not self._frequency(wanted[0]):
             return
-        unwanted = [term for term in terms if term.negated and self._frequency(term)]
-        # All candidates hold the first term, if it is one word.
-        tested = wanted[1:] if wanted and len(wanted[0].lexemes) == 1 else wanted
-        for ranks in self._holding(self._rarest(wanted[0])[1]) if wanted else self._all():
-            found = ranks
-            for term in (*tested, *unwanted):
+        tested = [*wanted[1:], *(term for term in terms if term.negated and self._frequency(term))]
+        length = FIRST_STRETCH if not tested else LONGER_FIRST_STRETCH
+        for stretch in self._holding(wanted[0], length) if wanted else self._all(length):
+            found = stretch.found
+            for term in tested:
                 found = found[self._holds(term, found) != term.negated]
-            yield Stretch(int(ranks[0]), found)
+            yield Stretch(stretch.oldest, found)
 
-    def _all(self) -> Iterator[NDArray[np.int64]]:
-        end, length = len(self), FIRST_STRETCH
+    def _all(self, length: int) -> Iterator[Stretch]:
+        end = len(self)
         while end:
             start = max(0, end - length)
-            yield np.arange(start, end)
+            yield Stretch(start, np.arange(start, end))
             end, length = start, min(4 * length, MAX_STRETCH)
 
-    def _holding(self, postings: Places) -> Iterator[NDArray[np.int64]]:
-        """Ranks of the rows at ``postings``, each once, ascending, in stretches from the newest on."""
-        end, length = len(postings), FIRST_STRETCH
+    def _holding(self, term: Term, length: int) -> Iterator[Stretch]:
+        """The rows that have the term, each once; stretches by postings of its rarest lexeme."""
+        before, postings = self._rarest(term)
+        end = len(postings)
         while end:
-            ranks = self.starts.searchsorted(postings[max(0, end - length) : end], "right") - 1
-            yield ranks[np.concatenate(([True], ranks[1:] != ranks[:-1]))]
+            places = postings[max(0, end - length) : end]
+            oldest = int(self.starts.searchsorted(places[0], "right")) - 1
+            ranks = self._ranks(self._whole(term, before, places))
+            yield Stretch(oldest, ranks[np.flatnonzero(np.diff(ranks, prepend=-1))])
             # A row's earlier places may lie before the stretch; the next one begins before the row.
-            end, length = int(postings.searchsorted(self.starts[ranks[0]])), min(4 * length, MAX_STRETCH)
+            end, length = int(postings.searchsorted(self.starts[oldest])), min(4 * length, MAX_STRETCH)
 
     def _holds(self, term: Term, ranks: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which rows have the term."""
-        firsts, lasts = self.starts[ranks], self.starts[ranks + 1]
+        """Which of the rows, which ascend, have the term."""
         before, postings = self._rarest(term)
-        low = postings.searchsorted(firsts)
+        low, lasts = postings.searchsorted(self.starts[ranks]), self.starts[ranks + 1]
         if len(term.lexemes) == 1:
-            return (low < len(postings)) & (postings[np.minimum(low, len(postings) - 1)] < lasts)
+            found: NDArray[np.bool_] = (low < len(postings)) & (postings[np.minimum(low, len(postings) - 1)] < lasts)
+            return found
         counts = postings.searchsorted(lasts) - low
-        rows = np.repeat(np.arange(len(ranks)), counts)
-        inside = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        at = postings[np.repeat(low, counts) + inside] - np.int32(before)
-        kept = (at >= firsts[rows]) & (at + np.int32(len(term.lexemes)) <= lasts[rows])
-        at, rows = at[kept], rows[kept]
+        inside = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = self._whole(term, before, postings[np.repeat(low, counts) + inside])
+        holds = np.zeros(len(ranks), bool)
+        holds[ranks.searchsorted(self._ranks(places))] = True
+        return holds
+
+    def _whole(self, term: Term, before: int, places: Places) -> Places:
+        """Those of ``places``, of the term's lexeme number ``before``, around which the whole term stands in one row."""
+        if len(term.lexemes) == 1:
+            return places
         for step, lexeme in enumerate(term.lexemes):
             if lexeme is not None and step != before:
-                follows = _has(self._of(lexeme), at + np.int32(step))
-                at, rows = at[follows], rows[follows]
-        holds = np.zeros(len(ranks), bool)
-        holds[rows] = True
-        return holds
+                places = places[_has(self._of(lexeme), places + np.int32(step - before))]
+        ranks, begins = self._ranks(places), places - np.int32(before)
+        ends = begins + np.int32(len(term.lexemes))
+        return places[(begins >= self.starts[ranks]) & (ends <= self.starts[ranks + 1])]
+
+    def _ranks(self, places: Places) -> NDArray[np.int64]:
+        return self.starts.searchsorted(places, "right") - 1
 
     def _of(self, lexeme: str) -> Places:
         number = self.vocabulary.get(lexeme)

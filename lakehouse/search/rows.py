@@ -103,7 +103,7 @@ def find(runs: Sequence[Run], created: int, row_id: int) -> tuple[int, int] | No
 
 
 def rows_at(
-    runs: Sequence[Run], found: Sequence[tuple[int, int]], read: Callable[[int, Places], pl.DataFrame] | None = None
+    runs: Sequence[Run], found: Sequence[tuple[int, int]], read: Callable[[int, Places], Sequence[Row]] | None = None
 ) -> list[Row]:
     """Rows at (number of run, place), in that order and without lexemes; those of one run are read at once.
 
@@ -111,9 +111,14 @@ def rows_at(
     """
     rows: list[Row] = [{}] * len(found)
     for number in sorted({source for source, _ in found}):
-        wanted = [rank for rank, (source, _) in enumerate(found) if source == number]
-        places = np.array([found[rank][1] for rank in wanted], np.int64)
-        frame = runs[number].part.read(places) if read is None else read(number, places)
-        for rank, row in zip(wanted, frame.drop("lexemes", strict=False).to_dicts(), strict=True):
+        ranks = [rank for rank, (source, _) in enumerate(found) if source == number]
+        places = np.array([found[rank][1] for rank in ranks], np.int64)
+        some = shown(runs[number].part, places) if read is None else read(number, places)
+        for rank, row in zip(ranks, some, strict=True):
             rows[rank] = row
     return rows
+
+
+def shown(part: Part, places: Places) -> list[Row]:
+    """Rows at ``places``, in that order and without lexemes."""
+    return part.read(places).drop("lexemes", strict=False).to_dicts()

