@@ -189,7 +189,10 @@ async def test_a_long_recording_waits_for_prefect_survives_a_kill_and_is_never_h
                     body = await here.completed(job)
                     blocks = here.kept
                     assert blocks >= 3
-                    assert here.asked["/operator/diarization/observe"] == blocks - finished
+                    said = (tmp_path / "worker.log").read_text()
+                    assert f"job {job}: {blocks} blocks, {blocks - finished} of them heard now" in said
+                    # A block in which nobody talks asks nothing.
+                    assert 1 <= here.asked["/operator/diarization/observe"] <= blocks - finished
 
                     streamed = events((await asyncio.wait_for(stream, 10)).text)
                     assert streamed.count("segment") == len(body["segments"])
