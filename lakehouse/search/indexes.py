@@ -51,22 +51,19 @@ class Indexes:
         return self._num_bytes
 
     def of(self, run: SpanRun) -> Postings | None:
-        """The index of the account's rows in the run's part. None if there is none yet; then it is begun.
-
-        Rows that the run leaves out are in it as well. Rows that are in no file have none.
-        """
-        if not run.part.files:
-            return None
-        key = (id(run.part.keys.ids), run.low, run.high)
+        """The index of the account's rows in the run's part, if there is one; rows the run leaves out are in it too."""
         with self._lock:
             self._forget_gone()
-            entry = self._entries.get(key)
-            if entry is not None and entry.alive() is run.part.keys.ids:
-                self._entries.move_to_end(key)
-                return entry.postings
-            if key not in self._pending:
-                self._pending[key] = self._builder.submit(self._make, key, run)
-        return None
+            entry = self._entry(_key(run))
+            return entry.postings if entry else None
+
+    def begin(self, run: SpanRun) -> None:
+        """Make the index on a thread, unless it is there, under way or too large. Rows that are in no file get none."""
+        key = _key(run)
+        if run.part.files:
+            with self._lock:
+                if key not in self._pending and self._entry(key) is None:
+                    self._pending[key] = self._builder.submit(self._make, key, run)
 
     def wait(self) -> None:
         """Until those begun are made."""
@@ -99,6 +96,13 @@ class Indexes:
             while self._num_bytes > self._max_bytes:
                 self._drop(next(iter(self._entries)))
 
+    def _entry(self, key: _Key) -> _Entry | None:
+        entry = self._entries.get(key)
+        if entry is None or entry.alive() is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry
+
     def _forget_gone(self) -> None:
         while self._gone:
             key = self._gone.popleft()
@@ -109,3 +113,8 @@ class Indexes:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._num_bytes -= entry.num_bytes
+
+
+def _key(run: SpanRun) -> _Key:
+    # Unique as long as the part lives, and an entry whose part does not counts for nothing.
+    return id(run.part.keys.ids), run.low, run.high

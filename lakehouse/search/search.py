@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import polars as pl
@@ -67,10 +68,12 @@ class Search:
         query = parse(text)
         if not query:
             return []
-        tables = ("segments", "transcriptions")
-        return await self._source.read(
-            tables, account, lambda views: _transcriptions(self._searched(views[0]), views[1], query, limit, self._kept)
-        )
+
+        def find(views: Sequence[View]) -> list[Hit]:
+            with self._searched(views[0]) as segments:
+                return _transcriptions(segments, views[1], query, limit, self._kept)
+
+        return await self._source.read(("segments", "transcriptions"), account, find)
 
     async def everything(self, account: str, text: str, limit: int = 20) -> list[Hit]:
         """Turns, then transcriptions, then renders: at most ``limit`` of each."""
@@ -82,12 +85,21 @@ class Search:
     async def _texts(self, table: str, kind: str, account: str, query: Query, limit: int) -> list[Hit]:
         if not query:
             return []
-        return await self._source.read(
-            (table,), account, lambda views: _texts(self._searched(views[0]), kind, query, limit)
-        )
 
-    def _searched(self, view: View) -> _Searched:
-        return _Searched(view.runs, [self._indexes.of(run) for run in view.runs], self._kept)
+        def find(views: Sequence[View]) -> list[Hit]:
+            with self._searched(views[0]) as texts:
+                return _texts(texts, kind, query, limit)
+
+        return await self._source.read((table,), account, find)
+
+    @contextmanager
+    def _searched(self, view: View) -> Iterator[_Searched]:
+        """``view`` with the indexes at hand; those that were not are begun once the query is answered."""
+        indexes = [self._indexes.of(run) for run in view.runs]
+        yield _Searched(view.runs, indexes, self._kept)
+        for run, postings in zip(view.runs, indexes, strict=True):
+            if postings is None:
+                self._indexes.begin(run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,13 +48,7 @@ def snippets(query: Query) -> Callable[[str], str]:
 
 def excerpt(text: str, spans: list[Span]) -> str:
     """As ``snippet``, with the (start, end, term) that match given, by start."""
-    first, last = _best_window(spans)
-    chosen = spans[first:last]
-    left = chosen[0][0] if chosen else 0
-    right = max((end for _, end, _ in chosen), default=0)
-    spare = max(0, WINDOW_CHARACTERS - (right - left))
-    start = _word_start(text, max(0, min(left - spare // 2, len(text) - WINDOW_CHARACTERS)), left)
-    end = _word_end(text, max(right, start + WINDOW_CHARACTERS), right)
+    chosen, start, end = _window(text, spans)
     parts = [ELLIPSIS if start else ""]
     at = start
     for low, high, _ in chosen:
@@ -65,6 +59,20 @@ def excerpt(text: str, spans: list[Span]) -> str:
             at = high
     parts += [html.escape(text[at:end]), ELLIPSIS if end < len(text) else ""]
     return "".join(parts)
+
+
+def _window(text: str, spans: list[Span]) -> tuple[list[Span], int, int]:
+    """(spans to mark, start, end) of the piece to show."""
+    if len(text) <= WINDOW_CHARACTERS:
+        return spans, 0, len(text)
+    first, last = _best_window(spans)
+    chosen = spans[first:last]
+    left = chosen[0][0] if chosen else 0
+    right = max((end for _, end, _ in chosen), default=0)
+    spare = max(0, WINDOW_CHARACTERS - (right - left))
+    start = _word_start(text, max(0, min(left - spare // 2, len(text) - WINDOW_CHARACTERS)), left)
+    end = _word_end(text, max(right, start + WINDOW_CHARACTERS), right)
+    return chosen, start, end
 
 
 def _matches(text: str, wanted: tuple[Term, ...]) -> list[Span]:

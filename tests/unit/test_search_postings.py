@@ -119,15 +119,15 @@ def test_an_index_over_the_limit_is_not_made_and_one_that_is_used_outlives_one_t
     small = Indexes(size - 1)
     roomy = Indexes(2 * size + size // 2)
     for run in runs[:2]:
-        assert roomy.of(run) is None, "the first query does not wait"
-        small.of(run)
+        roomy.begin(run)
+        small.begin(run)
     roomy.wait()
     small.wait()
     assert small.of(runs[0]) is None
     assert small.num_bytes == 0
     first = roomy.of(runs[0])
     assert first is not None
-    roomy.of(runs[2])
+    roomy.begin(runs[2])
     roomy.wait()
     assert roomy.of(runs[0]) is first
     assert roomy.of(runs[2]) is not None
@@ -136,12 +136,13 @@ def test_an_index_over_the_limit_is_not_made_and_one_that_is_used_outlives_one_t
 
 def test_an_index_goes_with_its_part() -> None:
     indexes = Indexes()
-    indexes.of(Run.of(part_of(texts(50)), 0, 50))
+    indexes.begin(Run.of(part_of(texts(50)), 0, 50))
     indexes.wait()
     gc.collect()
     kept = part_of(texts(60))
-    indexes.of(Run.of(kept, 0, 60))
+    indexes.begin(Run.of(kept, 0, 60))
     indexes.wait()
+    assert indexes.of(Run.of(kept, 0, 60)) is not None
     assert indexes.num_bytes == index_of(kept).num_bytes
 
 
