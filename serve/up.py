@@ -20,6 +20,7 @@ import httpx
 
 from schemas.errors import Conflict, FluxionsError
 from schemas.settings import Settings
+from serve.engines import describe
 from serve.instance import MARKER, Instance, create, ensure_key, environment
 from serve.processes import Child, end_marked, wait_gone
 
@@ -42,7 +43,11 @@ class Supervisor:
         self._stopping = False
 
     def run(self) -> int:
-        """Blocks until stopped by SIGINT or SIGTERM. Returns the exit status."""
+        """Blocks until stopped by SIGINT or SIGTERM. Returns the exit status.
+
+        Raises Unavailable for engines that cannot serve, before anything is started.
+        """
+        describe(self._settings)
         self._home.mkdir(parents=True, exist_ok=True)
         with _lock(self._home):
             instance = create(self._settings)

@@ -1,4 +1,4 @@
-"""One start of the real stack for the whole session; its end is checked too."""
+"""One start of the real stack for all end-to-end tests; its end is checked too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e import stack as stacks
 UPLOAD_LIMIT_BYTES = 420 * 1024 * 1024
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stacks.Stack]:
     home: Path = tmp_path_factory.mktemp("stack") / "home"
     running = stacks.start(
