@@ -112,6 +112,15 @@ class _Searched:
 
     def streams(self, kind: str, query: Query, keep: int | None = None) -> list[Stream]:
         """The rows that match, by index where there is one, else by reading them; see `stream` for ``keep``."""
+        found: list[Stream] = []
+        for number, (run, postings) in enumerate(zip(self.runs, self.indexes, strict=True)):
+            if postings is None:
+                found.append(self._read(kind, number, run, query, keep))
+            else:
+                found += indexed(kind, number, run, postings, query, keep)
+        return found
+
+    def _read(self, kind: str, number: int, run: Run, query: Query, keep: int | None) -> Stream:
         test = matches(query)
 
         def read(run: Run, places: Places) -> pl.DataFrame:
@@ -120,13 +129,7 @@ class _Searched:
         def holds(frame: pl.DataFrame) -> pl.Series:
             return frame.select(test.alias("holds"))["holds"]
 
-        found: list[Stream] = []
-        for number, (run, postings) in enumerate(zip(self.runs, self.indexes, strict=True)):
-            if postings is None:
-                found.append(stream(kind, number, run, read, holds, keep))
-            else:
-                found += indexed(kind, number, run, postings, query, keep)
-        return found
+        return stream(kind, number, run, read, holds, keep)
 
     def rows(self, found: Sequence[tuple[int, int]]) -> list[Row]:
         """Rows at (number of run, place)."""
