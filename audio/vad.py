@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audio.pcm import PcmFile, to_float
+from audio.pcm import PcmFile
 from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span
 from schemas.engines import Samples
 
@@ -152,7 +152,7 @@ def _frames(recording: PcmFile | Samples, first: int, last: int) -> Tensor:
     samples = np.zeros(stop - start, np.float32)
     lead = max(-start, 0)
     if isinstance(recording, PcmFile):
-        found = to_float(recording.as_int16()[start + lead : stop])
+        found = recording.read(Span((start + lead) / SAMPLE_RATE_HZ, stop / SAMPLE_RATE_HZ))
     else:
         found = recording[start + lead : stop]
     samples[lead : lead + len(found)] = found
