@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 
 import numpy as np
@@ -10,7 +14,7 @@ import soxr
 
 from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span
 from schemas.engines import Samples
-from serve.tts.espeak import ESPEAK_RATE_HZ, Espeak, Prosody
+from serve.tts.espeak import ESPEAK_RATE_HZ, Prosody
 
 SENTENCES = (
     "the old man walked slowly along the river in the morning",
@@ -26,16 +30,27 @@ LOW_VOICE = ("en-us+m3", Prosody(rate_wpm=150, pitch=25))
 HIGH_VOICE = ("en-us+f3", Prosody(rate_wpm=150, pitch=75))
 
 
-@cache
-def _espeak() -> Espeak:
-    return Espeak()
+# The first render of a process is the same every time; later ones differ by milliseconds with what was said before.
+_RENDER = """
+import json, sys
+from serve.tts.espeak import Espeak, Prosody
+text, voice, prosody = json.load(sys.stdin)
+samples, _ = Espeak().synthesize(text, voice, Prosody(**prosody))
+sys.stdout.buffer.write(samples.astype("<i2").tobytes())
+"""
 
 
 def say(text: str, voice: str = "en-us", prosody: Prosody | None = None) -> Samples:
-    """``(num_samples,) float32`` at 16 kHz mono; digital silence around and between the words."""
-    samples, _ = _espeak().synthesize(text, voice, prosody or Prosody(rate_wpm=150))
-    resampled = soxr.resample(samples.astype(np.float32) / 32768, ESPEAK_RATE_HZ, SAMPLE_RATE_HZ)
-    return np.asarray(resampled, np.float32)
+    """``(num_samples,) float32`` at 16 kHz mono, the same bytes in every run; digital silence around and between words."""
+    return _said(text, voice, prosody).copy()
+
+
+@cache
+def _said(text: str, voice: str, prosody: Prosody | None) -> Samples:
+    asked = json.dumps([text, voice, asdict(prosody or Prosody(rate_wpm=150))])
+    done = subprocess.run([sys.executable, "-c", _RENDER], input=asked.encode(), capture_output=True, check=True)
+    samples = np.frombuffer(done.stdout, "<i2").astype(np.float32) / 32768
+    return np.asarray(soxr.resample(samples, ESPEAK_RATE_HZ, SAMPLE_RATE_HZ), np.float32)
 
 
 def silence(duration_secs: Seconds) -> Samples:
