@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas import errors
+from schemas import errors, wire
 from schemas.settings import LimitSettings, ServerSettings, Settings, StorageSettings
-from tests.contract.gateway import Running, running
+from tests.contract.gateway import OPERATOR_KEY, Running, running
 
 OPEN_ROUTES = re.compile(r"/health|/ready|/objects/.*|/openapi.json|/docs.*|/vui/voices.*|/vui/v1/tts")
 """What the contract leaves open: health, signed links, built-in voices and rendering with them."""
@@ -130,3 +130,17 @@ def test_every_error_of_the_tree_has_its_own_place() -> None:
         )
         assert again.status in (error.status, 500)
         assert (again.message, again.code, again.param) == ("m", "c", "p")
+
+
+async def test_what_a_worker_sends_in_another_form_is_refused_by_name(gateway: Running) -> None:
+    frames = {
+        "/operator/events": [b"{", b"[]", b'{"speech": []}', b'{"speech": [["a", 1]], "words": [], "duration_secs": 1}'],
+        "/operator/diarization/observe": [b"x", wire.pack({}), wire.pack({"speech": [], "offset_secs": "soon"})],
+        "/operator/diarization/resolve": [wire.pack({"speakers": {}}), wire.pack({"speech": [], "speakers": {"most": 3}})],
+    }
+    async with gateway.client(OPERATOR_KEY) as worker:
+        for path, bodies in frames.items():
+            for body in bodies:
+                response = await worker.post(path, content=body)
+                assert response.status_code == 400, (path, body, response.text)
+                assert _check_shape(response)["code"] == "bad_frame"

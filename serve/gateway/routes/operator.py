@@ -5,6 +5,8 @@ A worker needs nothing but the gateway's URL and this key: no Ray, no access to 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -103,7 +105,9 @@ async def playback(job_id: int, lease: _Lease, request: Request, _: Operator, s:
 async def complete(job_id: int, lease: _Lease, request: Request, _: Operator, s: _Services) -> dict[str, str]:
     """Body: a `Transcript` as JSON. The result object is written before the ledger says the job is done."""
     job = await s.ledger.leased_job(job_id, lease)
-    transcript = Transcript.from_json(orjson.loads(await _body(request, _FRAME_MAX_BYTES)))
+    sent = await _body(request, _FRAME_MAX_BYTES)
+    with _well_formed():
+        transcript = Transcript.from_json(orjson.loads(sent))
     result_key = attempt_key(job, job.attempt)
     await put_result(s.objects, result_key, transcript)
     playback_key = _playback_key(job)
@@ -146,27 +150,35 @@ async def recognize(request: Request, _: Operator, s: _Services) -> dict[str, An
 async def observe(request: Request, _: Operator, s: _Services) -> Response:
     """Body: packed `{"speech", "offset_secs"}` + PCM of one block. Answer: packed windows."""
     head, tail = wire.unpack(await _body(request, _FRAME_MAX_BYTES))
-    speech = wire.spans_from_json(head["speech"])
-    windows = await s.engines.observe(bytes(tail), speech, float(head["offset_secs"]))
+    with _well_formed():
+        speech, offset_secs = wire.spans_from_json(head["speech"]), float(head["offset_secs"])
+    windows = await s.engines.observe(bytes(tail), speech, offset_secs)
     return Response(wire.windows_to_bytes([windows]), media_type=wire.MEDIA_TYPE)
 
 
 @router.post("/diarization/resolve")
 async def resolve(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
-    """Body: packed `{"speech", "speakers"}` + packed windows of all blocks. Answer: `{"turns": [[speaker, start, end]]}`."""
+    """Body: packed `{"speech", "speakers"}` + packed windows of all blocks.
+
+    Answer: `{"turns": [[speaker, start, end]]}`.
+    """
     head, tail = wire.unpack(await _body(request, _FRAME_MAX_BYTES))
-    hint = SpeakerHint(**head["speakers"])
-    turns = await s.engines.resolve(wire.windows_from_bytes(bytes(tail)), wire.spans_from_json(head["speech"]), hint)
+    with _well_formed():
+        hint = SpeakerHint(**head["speakers"])
+        windows, speech = wire.windows_from_bytes(bytes(tail)), wire.spans_from_json(head["speech"])
+    turns = await s.engines.resolve(windows, speech, hint)
     return {"turns": wire.turns_to_json(turns)}
 
 
 @router.post("/events")
 async def events(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
     """Body: `{"speech", "words", "duration_secs"}`. Answer: `{"events": [[tag, start, end, confidence]]}`."""
-    body = orjson.loads(await _body(request, _FRAME_MAX_BYTES))
-    speech: list[Span] = wire.spans_from_json(body["speech"])
-    words = [Word(*w) for w in body["words"]]
-    found = await s.engines.detect_events(speech, words, float(body["duration_secs"]))
+    sent = await _body(request, _FRAME_MAX_BYTES)
+    with _well_formed():
+        body = orjson.loads(sent)
+        speech: list[Span] = wire.spans_from_json(body["speech"])
+        words, duration_secs = [Word(*w) for w in body["words"]], float(body["duration_secs"])
+    found = await s.engines.detect_events(speech, words, duration_secs)
     return {"events": [[e.tag, e.start_secs, e.end_secs, e.confidence] for e in found]}
 
 
@@ -220,6 +232,15 @@ def _key(key: ApiKey) -> dict[str, Any]:
         "created_at": iso(key.created_at),
         "revoked_at": iso(key.revoked_at) if key.revoked_at else None,
     }
+
+
+@contextmanager
+def _well_formed() -> Iterator[None]:
+    """What a body does not hold, or holds in another shape, is the sender's mistake: InvalidRequest names it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidRequest(f"the body is not of the form this route takes: {error}", code="bad_frame") from error
 
 
 async def _body(request: Request, limit_bytes: int) -> bytes:
