@@ -1,6 +1,7 @@
 """A long recording cut into blocks of minutes, and what is found in one: a plain value that can be kept and read back.
 
 A block is known by its sound and by what is asked of it, so the result of one is good wherever that sound comes again.
+What is kept is sealed with a key made of the sound: once a recording is deleted, nobody can read what was heard in it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from cryptography.fernet import Fernet
 
 from audio.pcm import PcmFile
 from audio.segment import utterances
@@ -28,7 +30,7 @@ _QUIET_SECS: Seconds = 0.5
 """Length of the quiet stretch in whose middle a block ends."""
 _SEARCHED_SHARE = 0.2
 """The end of a block is looked for in this last share of its longest length."""
-_KEY_VERSION = 1
+_KEY_VERSION = 2
 """Part of every key: raised when `HeardBlock.to_json` changes."""
 
 
@@ -41,6 +43,8 @@ class Block:
     utterances: tuple[Span, ...]
     speech: tuple[Span, ...]
     key: str
+    seal: bytes
+    """32 bytes that only the block's sound gives; `key` does not tell them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,15 @@ class HeardBlock:
         packed = data["windows"]
         windows = None if packed is None else wire.windows_from_bytes(base64.b85decode(packed))[0]
         return cls(tuple(wire.recognition_from_json(r) for r in data["recognitions"]), windows)
+
+    def sealed(self, seal: bytes) -> str:
+        """As it is kept: encrypted (Fernet) with a key that needs the very sound."""
+        return _cipher(seal).encrypt(orjson.dumps(self.to_json())).decode()
+
+    @classmethod
+    def opened(cls, kept: str, seal: bytes) -> HeardBlock:
+        """What ``sealed`` gave. Raises cryptography.fernet.InvalidToken for another seal."""
+        return cls.from_json(orjson.loads(_cipher(seal).decrypt(kept.encode())))
 
     def placed(self, offset_secs: Seconds) -> HeardBlock:
         """The same, counted from the start of a recording in which the block begins at ``offset_secs``."""
@@ -108,9 +121,15 @@ def blocks_of(
         first, last = round(span.start_secs / FRAME_SECS), round(span.end_secs / FRAME_SECS + 0.49)
         asked = utterances(probabilities[first:last], span.duration_secs, utterance_max_secs)
         talk = clip(speech, span)
-        key = _key(pcm.read_bytes(span), asked, talk, engine_revision)
-        found.append(Block(number, span, tuple(asked), tuple(talk), key))
+        sound = pcm.read_bytes(span)
+        key = _key(sound, asked, talk, engine_revision)
+        seal = hashlib.blake2b(sound, digest_size=32, person=b"seal").digest()
+        found.append(Block(number, span, tuple(asked), tuple(talk), key, seal))
     return found
+
+
+def _cipher(seal: bytes) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(seal))
 
 
 def _key(pcm: bytes, asked: Sequence[Span], talk: Sequence[Span], engine_revision: str) -> str:

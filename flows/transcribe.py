@@ -65,7 +65,7 @@ class Recording:
     def __post_init__(self) -> None:
         self.own = asyncio.Semaphore(self.tools.engines.num_recognizers)
 
-    async def hear(self, number: int) -> dict[str, Any]:
+    async def hear(self, number: int) -> str:
         """Ask the engines about a block; runs in the worker's loop."""
         block = self.blocks[number]
         async with asyncio.TaskGroup() as group:
@@ -73,12 +73,12 @@ class Recording:
             windows = group.create_task(self._observe(block)) if block.speech else None
         self.computed.add(number)
         heard = HeardBlock(tuple(u.result() for u in utterances), windows.result() if windows else None)
-        return heard.to_json()
+        return heard.sealed(block.seal)
 
-    def take(self, number: int, found: dict[str, Any]) -> None:
+    def take(self, number: int, found: str) -> None:
         """A block is finished, now or in an earlier run; runs in the worker's loop."""
         block = self.blocks[number]
-        self.found[number] = HeardBlock.from_json(found).placed(block.span.start_secs)
+        self.found[number] = HeardBlock.opened(found, block.seal).placed(block.span.start_secs)
         self._tell()
 
     def _tell(self) -> None:
@@ -123,8 +123,8 @@ def _worth_trying_again(_: Any, __: Any, state: Any) -> bool:
     retry_jitter_factor=0.5,
     retry_condition_fn=_worth_trying_again,
 )
-async def hear_block(number: int, key: str) -> dict[str, Any]:
-    """One block heard by the engines; ``key`` is what its result is kept by."""
+async def hear_block(number: int, key: str) -> str:
+    """One block heard by the engines, sealed; ``key`` is what its result is kept by."""
     recording = _recording.get()
     return await _there(recording.loop, recording.hear(number))
 

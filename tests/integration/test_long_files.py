@@ -194,6 +194,15 @@ async def test_a_long_recording_waits_for_prefect_survives_a_kill_and_is_never_h
                     # A block in which nobody talks asks nothing.
                     assert 1 <= here.asked["/operator/diarization/observe"] <= blocks - finished
 
+                    # What is kept of a recording says nothing without its sound.
+                    words = [w for s in body["segments"] for w in s["text"].lower().split() if len(w) > 5]
+                    lying = [
+                        p.read_text(errors="replace").lower() for p in (here.home / "blocks").rglob("*") if p.is_file()
+                    ]
+                    assert words
+                    assert lying
+                    assert not [w for w in words if any(f" {w}" in text or f'"{w}' in text for text in lying)]
+
                     streamed = events((await asyncio.wait_for(stream, 10)).text)
                     assert streamed.count("segment") == len(body["segments"])
                     assert streamed[-1] == "status"

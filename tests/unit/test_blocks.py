@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.fernet import InvalidToken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,7 +84,11 @@ def test_what_was_heard_reads_back_and_moves_to_its_place(silent: bool) -> None:
     windows = VoiceWindows(np.array([0.5, 1.5]), np.eye(2, 8, dtype=np.float32))
     words = (Word("good", 0.25, 0.5, 0.75), Word("morning", 0.5, 1.0, 0.5))
     heard = HeardBlock((), None) if silent else HeardBlock((Recognition(words, "en"), Recognition((), None)), windows)
-    again = HeardBlock.from_json(heard.to_json()).placed(60.0)
+    kept = heard.sealed(b"s" * 32)
+    assert "good" not in kept
+    with pytest.raises(InvalidToken):
+        HeardBlock.opened(kept, b"t" * 32)
+    again = HeardBlock.opened(kept, b"s" * 32).placed(60.0)
     assert len(again.recognitions) == len(heard.recognitions)
     if silent:
         assert (again.windows, again.segments()) == (None, ())
