@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_every_command_is_in_the_table_and_every_row_is_a_command() -> None:
 
 @pytest.mark.parametrize("line", sorted(set(re.findall(r"^\.venv/bin/fluxions (.+?)(?:\s+#.*)?$", README, re.MULTILINE))))
 def test_command_lines_shown_parse(line: str) -> None:
-    name, *rest = line.split()
+    name, *rest = shlex.split(line)
     command = COMMANDS[name]
     if hasattr(command, "commands"):
         command, rest = command.commands[rest[0]], rest[1:]
