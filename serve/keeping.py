@@ -1,11 +1,18 @@
-"""The stored copy of an authenticated render and its row of ``tts_renders``, written beside the response."""
+"""The stored copy of an authenticated render and its row of ``tts_renders``, written after the response, off its path.
+
+While a render streams its sound is only put aside. What ended is encoded by one thread of low priority and written a few
+times a second, all that waits together: streams under way are not slowed, and their rows share a commit.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,9 +28,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_AHEAD: Final = 600
-"""Chunks (of a second or less each) that may wait to be encoded before the render waits for them."""
+_GATHER_SECS: Final = 0.4
+"""Between one writing and the next: well within the second in which a render is to be found in the history."""
+_SMALL_BYTES: Final = 30 * 2 * SPEECH_RATE_HZ
+"""Sound put aside until its end; a longer render is encoded while it goes on, so that it fills no memory."""
+_AHEAD_BYTES: Final = 10 * _SMALL_BYTES
+"""Sound of one render that may wait to be encoded before the render waits for it."""
 _COPY_MAX_BYTES: Final = 2**32
+_NICENESS: Final = 10
 
 
 @dataclass(slots=True)
@@ -57,57 +69,85 @@ class Tally:
 class Copy:
     """One render on its way into the store: sound while it is made, then what became of it."""
 
-    def __init__(self) -> None:
-        self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._held = bytearray()
+        self._changed = asyncio.Event()
         self._room = asyncio.Event()
-        self._row: asyncio.Future[TtsRender] = asyncio.get_running_loop().create_future()
+        self._row: TtsRender | None = None
+        self._writing = False
         self._broken = False
 
     async def add(self, pcm: bytes) -> None:
         """``pcm`` is s16le at 24 kHz mono. Waits only when the store is some minutes of sound behind."""
-        while self._waiting.qsize() >= _AHEAD and not self._broken:
+        while len(self._held) >= _AHEAD_BYTES and not self._broken:
             self._room.clear()
             await self._room.wait()
-        if not self._broken:
-            self._waiting.put_nowait(pcm)
+        if self._broken:
+            return
+        self._held += pcm
+        self._changed.set()
+        if not self._writing and len(self._held) >= _SMALL_BYTES:
+            self._writing = True
+            self._keeper.write_now(self)
 
     def finish(self, row: TtsRender) -> None:
         """The render has ended, whole or not; ``row`` lacks its key and the object."""
-        self._row.set_result(row)
-        self._waiting.put_nowait(None)
+        self._row = row
+        self._changed.set()
+        if not self._writing:
+            self._writing = True
+            self._keeper.write_soon(self)
 
-    async def keep(self, objects: Objects, ledger: LedgerClient) -> None:
-        """Write the object, then the row; without the object when the store fails."""
+    async def stored(self, objects: Objects, encoding: ThreadPoolExecutor) -> TtsRender:
+        """Write the object; gives the row, without an object when the store fails."""
         identity = uuid.uuid4().hex
         key: str | None = None
         try:
-            stored = await objects.put_stream(self._encoded(), limit_bytes=_COPY_MAX_BYTES)
-            row = await self._row
-            key = f"renders/{account_folder(row.account)}/{identity}.opus"
-            await objects.adopt(stored, key)
+            key = await self._store(objects, encoding, f"{identity}.opus")
         except Exception as error:  # whatever a store raises, the row is written
             logger.error("the copy of a render could not be stored: %s", type(error).__name__)  # noqa: TRY400
-            key = None
             self._give_up()
-        await ledger.record_tts(replace(await self._row, audio_key=key, import_key=identity))
+        return replace(await self._ended(), audio_key=key, import_key=identity)
+
+    async def _store(self, objects: Objects, encoding: ThreadPoolExecutor, name: str) -> str:
+        if self._row is not None and len(self._held) < _SMALL_BYTES:
+            key = f"renders/{account_folder(self._row.account)}/{name}"
+            data = await asyncio.get_running_loop().run_in_executor(encoding, _encoded, self._take())
+            await objects.put_bytes(key, data)
+            return key
+        stored = await objects.put_stream(self._encoded_as_it_comes(encoding), limit_bytes=_COPY_MAX_BYTES)
+        row = await self._ended()
+        key = f"renders/{account_folder(row.account)}/{name}"
+        await objects.adopt(stored, key)
+        return key
+
+    async def _encoded_as_it_comes(self, encoding: ThreadPoolExecutor) -> AsyncIterator[bytes]:
+        encoder, loop = Encoder("opus", SPEECH_RATE_HZ, cheap=True), asyncio.get_running_loop()
+        while self._held or self._row is None:
+            if len(self._held) < _SMALL_BYTES and self._row is None:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            yield await loop.run_in_executor(encoding, encoder.feed, np.frombuffer(self._take(), "<i2"))
+        yield await loop.run_in_executor(encoding, encoder.finish)
+
+    async def _ended(self) -> TtsRender:
+        while self._row is None:
+            self._changed.clear()
+            await self._changed.wait()
+        return self._row
+
+    def _take(self) -> bytes:
+        taken = bytes(self._held)
+        self._held.clear()
+        self._room.set()
+        return taken
 
     def _give_up(self) -> None:
         """Nobody encodes any more: whoever waits to add sound must not wait for ever."""
         self._broken = True
-        self._room.set()
-
-    async def _encoded(self) -> AsyncIterator[bytes]:
-        encoder = Encoder("opus", SPEECH_RATE_HZ, cheap=True)
-        ended = False
-        while not ended:
-            pieces = [await self._waiting.get()]
-            while not self._waiting.empty():
-                pieces.append(self._waiting.get_nowait())
-            self._room.set()
-            ended = pieces[-1] is None
-            pcm = b"".join(piece for piece in pieces if piece)
-            yield await asyncio.to_thread(encoder.feed, np.frombuffer(pcm, "<i2"))
-        yield await asyncio.to_thread(encoder.finish)
+        self._take()
 
 
 class Keeper:
@@ -116,21 +156,67 @@ class Keeper:
     def __init__(self, objects: Objects, ledger: LedgerClient) -> None:
         self._objects = objects
         self._ledger = ledger
+        self._encoding = ThreadPoolExecutor(1, "render-copies", initializer=_step_back)
+        self._ended: list[Copy] = []
+        self._gathering: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._hurry = asyncio.Event()
 
     def open(self) -> Copy:
-        copy = Copy()
-        task = asyncio.create_task(copy.keep(self._objects, self._ledger))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return copy
+        return Copy(self)
+
+    def write_now(self, copy: Copy) -> None:
+        """Begin with a render that is still under way."""
+        self._start([copy])
+
+    def write_soon(self, copy: Copy) -> None:
+        """Write a render that has ended, with the others that end within moments."""
+        self._ended.append(copy)
+        if self._gathering is None:
+            self._gathering = asyncio.create_task(self._gather())
 
     async def drain(self, timeout_secs: Seconds) -> None:
-        """Wait until everything under way is kept, or the time is over."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=timeout_secs)
+        """Wait until everything that ended or is under way is kept, or the time is over."""
+        self._hurry.set()
+        try:
+            async with asyncio.timeout(timeout_secs):
+                while waiting := self._tasks | ({self._gathering} if self._gathering else set()):
+                    await asyncio.wait(waiting)
+        except TimeoutError:
+            logger.error("renders were not recorded in time")  # noqa: TRY400
+        finally:
+            self._hurry.clear()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    async def _gather(self) -> None:
+        try:
+            async with asyncio.timeout(_GATHER_SECS):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+        ended, self._ended, self._gathering = self._ended, [], None
+        self._start(ended)
+
+    def _start(self, copies: Sequence[Copy]) -> None:
+        task = asyncio.create_task(self._write(copies))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def _write(self, copies: Sequence[Copy]) -> None:
+        rows = await asyncio.gather(*(copy.stored(self._objects, self._encoding) for copy in copies))
+        await self._ledger.record_renders(rows)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a render could not be recorded: %s", type(error).__name__)
+            logger.error("renders could not be recorded: %s", type(error).__name__)
+
+
+def _encoded(pcm: bytes) -> bytes:
+    encoder = Encoder("opus", SPEECH_RATE_HZ, cheap=True)
+    return encoder.feed(np.frombuffer(pcm, "<i2")) + encoder.finish()
+
+
+def _step_back() -> None:
+    """Linux gives each thread a priority of its own; elsewhere it would be the whole process's, and is left."""
+    if os.uname().sysname == "Linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

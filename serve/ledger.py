@@ -162,6 +162,10 @@ class RemoteLedger:
         keyed = render if render.import_key is not None else replace(render, import_key=uuid.uuid4().hex)
         return await self._call("record_tts", keyed)  # type: ignore[no-any-return]
 
+    async def record_renders(self, renders: Sequence[TtsRender]) -> list[int]:
+        keyed = [one if one.import_key is not None else replace(one, import_key=uuid.uuid4().hex) for one in renders]
+        return await self._call("record_renders", keyed)  # type: ignore[no-any-return]
+
     async def record_conversation(
         self, conversation: Conversation, turns: Sequence[ConversationTurn], tool_calls: Sequence[ToolCall] = ()
     ) -> int:

@@ -44,6 +44,10 @@ class RecordKeeping:
         """The render's id, once it is durable. Repeating it with the same ``import_key`` gives the same id."""
         return await self._durably(self._records.render(render))
 
+    async def record_renders(self, renders: Sequence[TtsRender]) -> list[int]:
+        """The ids of renders of any accounts, once all are durable in one commit; each otherwise as `record_tts`."""
+        return await self._durably(self._records.renders(renders))
+
     async def record_conversation(
         self, conversation: Conversation, turns: Sequence[ConversationTurn], tool_calls: Sequence[ToolCall] = ()
     ) -> int:

@@ -98,6 +98,10 @@ class Records:
                 self._recent.pop(next(iter(self._recent)))
         return await asyncio.shield(self._recent[identity])
 
+    async def renders(self, renders: Sequence[TtsRender]) -> list[int]:
+        """Record many at once, of any accounts, in one commit; gives their ids."""
+        return list(await asyncio.gather(*(self.render(render) for render in renders)))
+
     async def import_renders(self, account: str, renders: Sequence[TtsRender]) -> list[Recorded]:
         """Record many of one account in one commit; those whose ``import_key`` is there already are left."""
         async with self._import_lock:
