@@ -20,10 +20,10 @@ BUILT_IN: Final[tuple[VoiceProfile, ...]] = (
     ),
     VoiceProfile(
         voice_id="abraham.h736bab09a",
-        base="en-us+m7",
-        rate_wpm=150,
-        pitch=32,
-        f0_hz=84,
+        base="en-us+klatt4",
+        rate_wpm=142,
+        pitch=30,
+        f0_hz=85,
         preview_text="I've finished analysing the document you uploaded, and three of its figures need your attention.",
     ),
     VoiceProfile(

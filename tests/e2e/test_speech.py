@@ -96,23 +96,28 @@ def test_the_contracts_websocket_snippet_runs(stack: stacks.Stack) -> None:
 
 
 def test_every_voice_is_understood_as_well_as_the_recogniser_can(client: httpx.Client) -> None:
+    # 63 words a voice: renders of one text differ by milliseconds, and of twenty words the recogniser hears six more or
+    # less wrong from render to render.
+    texts = [f"{one}. {other}." for one, other in zip(speech.SENTENCES[:3], speech.SENTENCES[3:], strict=True)]
+
     def submitted(wav: bytes) -> int:
         return int(client.post("/submit", content=wav).raise_for_status().json()["id"])
 
-    def error_rate(job_id: int) -> float:
-        text = str(stacks.wait_for(client, job_id)["text"])
-        return float(jiwer.wer(PLAIN.replace(".", ""), re.sub(r"SPEAKER_\d+: ", "", text) or "nothing"))
+    def spoken(voice_id: str, text: str) -> bytes:
+        sound = client.post("/vui/v1/tts", json={"voice": voice_id, "input": text}).raise_for_status().content
+        assert_is_speech(pcm_of(sound), 3, 12)
+        return sound
+
+    def error_rate(jobs: list[int]) -> float:
+        heard = [re.sub(r"SPEAKER_\d+: ", "", str(stacks.wait_for(client, job)["text"])) for job in jobs]
+        plain = [[re.sub(r"[^a-z' ]", "", text.lower()) or "nothing" for text in side] for side in (texts, heard)]
+        return float(jiwer.wer(*plain))
 
     # Its own error on clean synthetic speech: the engine's plain voice at an easy pace, without any of our doing.
-    control = submitted(recordings.wav(speech.say(PLAIN)))
-    jobs = {}
-    for voice in BUILT_IN:
-        sound = client.post("/vui/v1/tts", json={"voice": voice.voice_id, "input": PLAIN}).raise_for_status().content
-        assert_is_speech(pcm_of(sound), 3, 12)
-        jobs[voice.voice_id] = submitted(sound)
-    errors = {voice_id: error_rate(job) for voice_id, job in jobs.items()}
-    assert max(errors.values()) < 0.85, errors
-    assert sum(errors.values()) / len(errors) < error_rate(control) + 0.25, errors
+    control = [submitted(recordings.wav(speech.say(text))) for text in texts]
+    jobs = {voice.voice_id: [submitted(spoken(voice.voice_id, text)) for text in texts] for voice in BUILT_IN}
+    errors = {voice_id: error_rate(each) for voice_id, each in jobs.items()}
+    assert max(errors.values()) < error_rate(control) + 0.2, errors
 
 
 def test_a_render_is_in_the_history_with_its_copy_within_a_second(client: httpx.Client) -> None:

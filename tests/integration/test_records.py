@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
 from lakehouse.ledger import Ledger
 from schemas.domain import Conversation, ConversationTurn, ToolCall, TtsRender, Voice
@@ -65,6 +66,21 @@ def test_renders_get_ids_in_order_and_one_with_a_key_is_recorded_once(tmp_path: 
     assert sorted(row["id"] for row in found) == [1, 2, 3, 4]
     assert found[0]["lexemes"] == " good morn dentist "
     assert found[0]["created_at"].microsecond % 1000 == 0
+
+
+def test_renders_recorded_together_are_one_commit(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    renders = [replace(RENDER, account=f"a{n % 3}", import_key=str(n)) for n in range(20)]
+
+    async def scenario() -> None:
+        async with opened(settings) as ledger:
+            assert sorted(await ledger.record_renders(renders)) == list(range(1, 21))
+            assert sorted(await ledger.record_renders(renders)) == list(range(1, 21))
+
+    run(scenario)
+    assert len(rows(settings, "tts_renders")) == 20
+    table = DeltaTable(f"{settings.storage_url}/tables/tts_renders")
+    assert [entry["operation"] for entry in table.history()].count("WRITE") == 1
 
 
 def test_imported_renders_keep_their_time_and_come_in_once(tmp_path: Path) -> None:
