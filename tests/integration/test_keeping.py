@@ -47,7 +47,7 @@ def kept(tmp_path: Path, scenario: Callable[[Keeper], Awaitable[None]]) -> tuple
 
 
 def _playing_secs(copy: bytes) -> float:
-    with av.open(io.BytesIO(copy)) as container:
+    with av.open(io.BytesIO(copy), "r") as container:
         return float(container.duration or 0) / 1e6
 
 
