@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audio.decode import Decoded, Decoder
@@ -146,7 +146,8 @@ async def compose(
     """Words, turns and events put together; ``began`` is the monotonic time the job was started."""
     words = [w for r in recognitions for w in r.words]
     speakers, order = assemble.renumber(assign_speakers(words, turns))
-    segments = readable(assemble.segments_of(words, speakers))
+    punctuated = any(r.punctuated for r in recognitions)
+    segments = readable(assemble.segments_of(words, speakers), punctuated=punctuated)
     events: tuple[SoundEvent, ...] = ()
     if job.non_speech:
         found = await tools.client.detect_events(heard.voiced, words, heard.pcm.duration_secs)
@@ -170,7 +171,7 @@ def shift(recognition: Recognition, offset_secs: Seconds) -> Recognition:
     words = tuple(
         Word(w.text, w.start_secs + offset_secs, w.end_secs + offset_secs, w.confidence) for w in recognition.words
     )
-    return Recognition(words, recognition.language)
+    return replace(recognition, words=words)
 
 
 def blocks(duration_secs: Seconds, length_secs: Seconds = BLOCK_SECS) -> list[Span]:

@@ -1,8 +1,8 @@
 """Text worth reading out of bare words: sentences, their capitals and marks, the pronoun I. Pure functions.
 
-Numbers stay as they were spoken. An engine that writes capitals or marks of its own has finished its text: then nothing is
-touched. Marks are conservative: full stops where a speaker pauses or stops, a question mark only where the first two words
-make a question, no commas.
+Numbers stay as they were spoken. An engine that writes capitals or marks of its own has finished its text, by its
+capabilities or by its words: then nothing is touched. Marks are conservative: full stops where a speaker pauses or stops, a
+question mark only where the first two words make a question, no commas.
 """
 
 from __future__ import annotations
@@ -41,10 +41,14 @@ _ASKING: Final = frozenset(("what", "where", "when", "why", "who", "how", "which
 _END: Final = (".", "?", "!")
 
 
-def readable(segments: Sequence[Segment]) -> tuple[Segment, ...]:
-    """The same segments, words and times, written as sentences; ``segments`` in order of time."""
+def readable(segments: Sequence[Segment], *, punctuated: bool = False) -> tuple[Segment, ...]:
+    """The same segments, words and times, written as sentences; ``segments`` in order of time.
+
+    ``punctuated``: the engine says of itself that it writes capitals and marks. Of a model from elsewhere that cannot be
+    known before it is heard, so words that are written already say it too.
+    """
     words = [word for segment in segments for word in segment.words]
-    if any(is_written(word.text) for word in words):
+    if punctuated or any(is_written(word.text) for word in words):
         return tuple(segments)
     written = iter([word for run in _runs(segments) for word in _written(run)])
     found = []

@@ -95,6 +95,8 @@ class Recognition:
 
     words: tuple[Word, ...]
     language: str | None = None
+    punctuated: bool = False
+    """Whether the engine writes capitals and marks itself, so that its words stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)

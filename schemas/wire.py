@@ -59,12 +59,12 @@ def turns_from_json(rows: Sequence[Sequence[float]]) -> list[Turn]:
 
 def recognition_to_json(recognition: Recognition) -> dict[str, Any]:
     words = [[w.text, round(w.start_secs, 4), round(w.end_secs, 4), round(w.confidence, 5)] for w in recognition.words]
-    return {"words": words, "language": recognition.language}
+    return {"words": words, "language": recognition.language, "punctuated": recognition.punctuated}
 
 
 def recognition_from_json(data: dict[str, Any]) -> Recognition:
     words = tuple(Word(str(w[0]), float(w[1]), float(w[2]), float(w[3])) for w in data["words"])
-    return Recognition(words, data.get("language"))
+    return Recognition(words, data.get("language"), bool(data.get("punctuated", False)))
 
 
 def windows_to_bytes(windows: Sequence[VoiceWindows]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 from ray import serve
@@ -31,7 +32,7 @@ class RecognizerDeployment:
         """
         samples = samples_from_pcm(pcm)
         (recognition,) = await asyncio.to_thread(self._recognizer.recognize, [samples])
-        return recognition
+        return replace(recognition, punctuated=self._recognizer.info.capabilities["punctuation"])
 
     async def info(self) -> EngineInfo:
         return self._recognizer.info

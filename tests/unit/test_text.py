@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from flows.assemble import segments_of
+from flows.steps import shift
 from flows.text import readable
-from schemas.domain import Word
+from schemas.domain import Recognition, Word
+from schemas.wire import recognition_from_json, recognition_to_json
 
 
 def spoken(text: str, start_secs: float = 0.0, pauses: dict[str, float] | None = None) -> list[Word]:
@@ -65,6 +67,14 @@ def test_numbers_stay_as_they_were_spoken_and_times_are_untouched() -> None:
 def test_an_engine_that_punctuates_is_left_alone() -> None:
     segments = segments_of(spoken("i said 5 things. And left"), [0] * 6)
     assert readable(segments) == segments
+
+
+def test_what_a_punctuating_engine_left_bare_stays_bare() -> None:
+    said = Recognition((Word("yes", 0.1, 0.4), Word("7", 0.5, 0.8)), "en", punctuated=True)
+    arrived = shift(recognition_from_json(recognition_to_json(said)), 2.0)
+    segments = segments_of(arrived.words, [0, 0])
+    assert readable(segments, punctuated=arrived.punctuated) == segments
+    assert [s.text for s in readable(segments)] == ["Yes 7."]
 
 
 def test_nothing_heard_is_nothing_written() -> None:
