@@ -8,14 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.domain import SPEECH_RATE_HZ, Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
+from schemas.settings import EngineSettings
 
 Samples = NDArray[np.float32]
+
+Slot = Literal["recognizer", "diarizer", "event_detector", "synthesizer"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """What an engine that loads a model is told: which, onto what, and how."""
+
+    slot: Slot
+    engine: str
+    model: str
+    """A folder, a ``.nemo`` file, or a hub name, ``owner/name`` or ``owner/name@revision``."""
+    settings: EngineSettings
+    variable: str
+    """The setting that names the model, for messages."""
+    cache: Path
+    """Folder for what is worth keeping between starts, such as digests of model files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +44,8 @@ class RecognizerCapabilities:
     word_confidence: bool
     punctuation: bool
     max_utterance_secs: Seconds
+    max_batch: int = 1
+    """Most utterances that one call works on together; 1 where it takes them one after the other."""
 
 
 @dataclass(frozen=True, slots=True)

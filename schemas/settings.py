@@ -148,6 +148,21 @@ class EngineSettings(_Concern):
     profile: Literal["embedded", "cpu", "gpu"] = Field(
         "embedded", description="Choice of all engines: `embedded` needs no download; `cpu` and `gpu` need `models`."
     )
+    asr_engine: str = Field("", description="Recogniser: `pocketsphinx`, `nemo` or `transformers`; empty: the profile's.")
+    asr_model: str = Field(
+        "", description="Recogniser's model: a folder, a `.nemo` file or a hub name; empty: the engine's."
+    )
+    diarizer_engine: str = Field(
+        "", description="Diariser: `resemblyzer`, `sortformer` or `nemo-embeddings`; empty: the profile's."
+    )
+    diarizer_model: str = Field("", description="Diariser's model: a `.nemo` file or a hub name; empty: the engine's.")
+    events_engine: str = Field("", description="Detector of sounds: `rules` or `transformers`; empty: the profile's.")
+    events_model: str = Field("", description="Detector's model: a folder or a hub name; empty: the engine's.")
+    tts_engine: str = Field("", description="Synthesiser: `espeak`, `csm` or `dia`; empty: the profile's.")
+    tts_model: str = Field("", description="Synthesiser's model: a folder or a hub name; empty: the engine's.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where models run: `auto` takes a GPU where there is one."
+    )
     recognizer_replicas: int = Field(0, ge=0, le=256, description="Recogniser replicas; 0 means one for each core.")
     diarizer_replicas: int = Field(1, ge=1, le=256, description="Diariser replicas.")
     gateway_replicas: int = Field(1, ge=1, le=64, description="Gateway replicas.")

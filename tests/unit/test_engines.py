@@ -10,9 +10,20 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.domain import Span, Word
-from schemas.errors import EngineFailure, InvalidRequest, Unavailable
+from schemas.engines import Slot
+from schemas.errors import EngineFailure, InvalidParameter, InvalidRequest
 from schemas.settings import EngineSettings, Settings
-from serve.engines import SLOTS, build_event_detector, build_recognizer, describe, engine_revision
+from serve.engines import (
+    ENGINES,
+    PROFILES,
+    SLOTS,
+    VARIABLES,
+    build_event_detector,
+    build_recognizer,
+    choice,
+    describe,
+    engine_revision,
+)
 from tests.speech import SENTENCES, noise, say
 
 with warnings.catch_warnings():
@@ -63,12 +74,32 @@ def test_describing_loads_no_heavy_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("profile", ["cpu", "gpu"])
-def test_a_profile_without_engines_says_which_one_serves(profile: str) -> None:
-    for ask in (engine_revision, build_recognizer, build_event_detector):
-        with pytest.raises(Unavailable, match="embedded") as refused:
-            ask(settings(profile=profile))
-        assert refused.value.param == "profile"
+@pytest.mark.parametrize("profile", list(PROFILES))
+def test_a_profile_chooses_every_slot(profile: str) -> None:
+    for slot in SLOTS:
+        chosen = choice(settings(profile=profile), slot)
+        assert chosen.engine == PROFILES[profile][slot]
+        assert bool(chosen.model) == (ENGINES[slot][chosen.engine].model is not None)
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_a_slot_is_chosen_alone(slot: Slot) -> None:
+    name = VARIABLES[slot].lower()
+    engine = next(name for name, entry in ENGINES[slot].items() if entry.model is not None)
+    alone = settings(**{f"{name}_engine": engine, f"{name}_model": "/models/mine"})
+    assert choice(alone, slot).model == "/models/mine"
+    assert choice(settings(**{f"{name}_engine": engine}), slot).model == ENGINES[slot][engine].model
+    for other in set(SLOTS) - {slot}:
+        assert choice(alone, other) == choice(settings(), other)
+
+
+def test_a_choice_that_does_not_exist_names_its_variable() -> None:
+    with pytest.raises(InvalidParameter, match="pocketsphinx, nemo, transformers") as refused:
+        build_recognizer(settings(asr_engine="nimo"))
+    assert refused.value.param == "FLUXIONS_ASR_ENGINE"
+    with pytest.raises(InvalidParameter, match="brings its own model") as refused:
+        build_event_detector(settings(events_model="/models/mine"))
+    assert refused.value.param == "FLUXIONS_EVENTS_MODEL"
 
 
 async def test_a_recogniser_replica_hears_pcm(recognizer: RecognizerDeployment.func_or_class) -> None:

@@ -51,15 +51,16 @@ def for_listening(samples: Samples) -> Samples:
 
 
 def build_verifier(settings: Settings) -> Verifier:
-    """The check that fits the profile's synthesiser, loaded. Raises Unavailable or EngineFailure.
+    """The check that fits the synthesiser that is chosen, loaded. Raises Unavailable or EngineFailure.
 
     The embedded one knows the embedded voices and no others; every other synthesiser is heard by a recogniser.
     """
-    if settings.engines.profile == "embedded":
+    from serve.engines import build_recognizer, choice
+
+    if choice(settings, "synthesizer").engine == "espeak":
         from serve.tts.verify.phonetic import PhoneVerifier
 
         return PhoneVerifier()
-    from serve.engines import build_recognizer
     from serve.tts.verify.recognized import RecognizerVerifier
 
     return RecognizerVerifier(build_recognizer(settings).recognize)
