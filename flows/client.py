@@ -109,16 +109,7 @@ class OperatorClient:
         await self._patiently(once)
 
     async def store_playback(self, job: ClaimedJob, source: Path) -> None:
-        async def chunks() -> AsyncIterator[bytes]:
-            with source.open("rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    yield chunk
-
-        async def once() -> None:
-            path, params = f"/operator/jobs/{job.id}/playback", {"lease": job.lease}
-            await _raise_for(await self._http.put(path, params=params, content=chunks()))
-
-        await self._patiently(once)
+        await self._send_file(f"/operator/jobs/{job.id}/playback", {"lease": job.lease}, source)
 
     async def recognize(self, pcm: bytes) -> Recognition:
         """``pcm``: one utterance, s16le 16 kHz mono."""
@@ -155,6 +146,19 @@ class OperatorClient:
             return await _raise_for(await self._http.request(method, path, **options))
 
         return await self._patiently(once)  # type: ignore[no-any-return]
+
+    async def _send_file(self, path: str, params: dict[str, Any], source: Path) -> None:
+        """PUT a file as the body, streamed."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            with source.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    yield chunk
+
+        async def once() -> None:
+            await _raise_for(await self._http.put(path, params=params, content=chunks()))
+
+        await self._patiently(once)
 
     async def _patiently(self, once: Any) -> Any:
         loop = asyncio.get_running_loop()
