@@ -158,13 +158,40 @@ class EngineSettings(_Concern):
     diarizer_model: str = Field("", description="Diariser's model: a `.nemo` file or a hub name; empty: the engine's.")
     events_engine: str = Field("", description="Detector of sounds: `rules` or `transformers`; empty: the profile's.")
     events_model: str = Field("", description="Detector's model: a folder or a hub name; empty: the engine's.")
+    events_threshold: float = Field(
+        0.5, gt=0, lt=1, description="How sure a detector that listens must be of a sound to tell it, a probability."
+    )
     tts_engine: str = Field("", description="Synthesiser: `espeak`, `csm` or `dia`; empty: the profile's.")
     tts_model: str = Field("", description="Synthesiser's model: a folder or a hub name; empty: the engine's.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where models run: `auto` takes a GPU where there is one."
     )
-    recognizer_replicas: int = Field(0, ge=0, le=256, description="Recogniser replicas; 0 means one for each core.")
+    asr_gpus: float = Field(
+        0.25, ge=0, le=64, description="Share of a GPU one recogniser replica takes, where there is one."
+    )
+    diarizer_gpus: float = Field(0.25, ge=0, le=64, description="Share of a GPU one diariser replica takes.")
+    events_gpus: float = Field(0.25, ge=0, le=64, description="Share of a GPU one replica of the sound detector takes.")
+    tts_gpus: float = Field(0.25, ge=0, le=64, description="Share of a GPU one synthesiser replica takes.")
+    asr_max_batch: int = Field(
+        16, ge=1, le=1024, description="Most utterances of one batch, for a recogniser that works on several at once."
+    )
+    asr_batch_secs: float = Field(
+        120.0, ge=1, description="Longest batch of utterances, each counted as long as the longest of them, s."
+    )
+    recognizer_replicas: int = Field(
+        0, ge=0, le=256, description="Recogniser replicas; 0 means one for each core with pocketsphinx, else one."
+    )
+    recognizer_replicas_max: int = Field(
+        0, ge=0, le=256, description="Recogniser replicas under load; 0 means no more than at rest."
+    )
     diarizer_replicas: int = Field(1, ge=1, le=256, description="Diariser replicas.")
+    diarizer_replicas_max: int = Field(
+        0, ge=0, le=256, description="Diariser replicas under load; 0: no more than at rest."
+    )
+    synthesizer_replicas: int = Field(1, ge=1, le=256, description="Synthesiser replicas.")
+    synthesizer_replicas_max: int = Field(
+        0, ge=0, le=256, description="Synthesiser replicas under load; 0 means no more than at rest."
+    )
     gateway_replicas: int = Field(1, ge=1, le=64, description="Gateway replicas.")
     utterance_max_secs: float = Field(20.0, ge=1, le=30, description="Longest utterance handed to a recogniser, s.")
 
