@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Seconds: TypeAlias = float
 """Time from the start of the recording, or a length of time, in seconds."""
@@ -18,6 +18,9 @@ SAMPLE_RATE_HZ = 16_000
 
 SPEECH_RATE_HZ = 24_000
 """Rate of all audio the speaking path returns: 24 kHz mono s16le."""
+
+Lane: TypeAlias = Literal["interactive", "archive"]
+"""Who asks an engine, in the order they are served: someone who waits, or work that can wait."""
 
 
 class JobStatus(StrEnum):
@@ -64,6 +67,8 @@ class Turn:
     speaker: int
     start_secs: Seconds
     end_secs: Seconds
+    overlap: bool = False
+    """Spoken while another is more prominent. The turns without these are an exclusive view: one speaker at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,8 @@ class NewJob:
     """Revision that would compute it now; with account, sha256 and options it is the key of the whole-file cache."""
     submission: str | None = None
     """Names this one sending: a caller that lost the answer and asks again gets the job it made, not a second one."""
+    archive_id: int | None = None
+    """Archive run it is part of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +206,9 @@ class Job:
     num_speakers: int | None = None
     cost_usd: float | None = None
     import_key: str | None = None
+    archive_id: int | None = None
+    """Archive run that made this revision; its jobs never wait in the queue of clients' jobs."""
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

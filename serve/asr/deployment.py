@@ -1,49 +1,74 @@
-"""The recogniser as a Ray Serve deployment: utterances in, words out, one decoder a replica."""
+"""The recogniser as a Ray Serve deployment: utterances in, words out, one recogniser a replica."""
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import suppress
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from ray import serve
 
 from audio.pcm import to_float
-from schemas.domain import SAMPLE_RATE_HZ, Recognition
+from schemas.domain import SAMPLE_RATE_HZ, Lane, Recognition
 from schemas.engines import EngineInfo, Samples
-from schemas.errors import InvalidRequest
+from schemas.errors import InvalidRequest, Unavailable
 from schemas.settings import Settings
+from serve.asr.admission import Admission
+from serve.asr.batching import Batcher
 from serve.engines import build_recognizer
+from serve.loading import Loaded
+
+_ROOM: Final = 64
+"""Requests a replica takes in beyond those it works on: they wait in its own queue, where interactive ones overtake."""
 
 
-# Two at a time keep the decoder fed; the rest queue at the router, which gives them to whichever replica is free first.
-@serve.deployment(max_ongoing_requests=2)
+def max_ongoing(max_batch: int) -> int:
+    """Requests a replica holds at once: a batch in hand, the next one, and room for those who overtake."""
+    return _ROOM + 2 * max_batch
+
+
+class _Served:
+    """A recogniser and the queue before it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.recognizer = build_recognizer(settings)
+        max_batch = min(self.recognizer.info.capabilities["max_batch"], settings.engines.asr_max_batch)
+        batcher = Batcher(self.recognizer, max_batch, settings.engines.asr_batch_secs)
+        self.admission: Admission[Samples, Recognition] = Admission(batcher.run, batcher.choose, "recognizer")
+
+    def warm_up(self) -> None:
+        self.recognizer.recognize([_warm_up_sound()])
+
+
+@serve.deployment(max_ongoing_requests=_ROOM)
 class RecognizerDeployment:
     """A replica is ready once it has recognised something; how many there are is the application's choice."""
 
     def __init__(self, settings: Settings) -> None:
-        self._recognizer = build_recognizer(settings)
-        self._recognizer.recognize([_warm_up_sound()])
+        self._loaded = Loaded(settings, "recognizer", _Served, _Served.warm_up)
 
-    async def recognize(self, pcm: bytes) -> Recognition:
+    async def recognize(self, pcm: bytes, lane: Lane = "interactive") -> Recognition:
         """One utterance of s16le PCM at 16 kHz mono; word times count from its first sample.
 
-        Raises InvalidRequest for half a sample, EngineFailure for an utterance the engine cannot process.
+        Raises InvalidRequest for half a sample, EngineFailure for an utterance the engine cannot process, Unavailable
+        where its model could not be loaded.
         """
-        samples = samples_from_pcm(pcm)
-        (recognition,) = await asyncio.to_thread(self._recognizer.recognize, [samples])
-        return replace(recognition, punctuated=self._recognizer.info.capabilities["punctuation"])
+        samples, served = samples_from_pcm(pcm), self._loaded.engine
+        recognition = await served.admission.submit(samples, samples.size / SAMPLE_RATE_HZ, lane)
+        return replace(recognition, punctuated=served.recognizer.info.capabilities["punctuation"])
 
     async def info(self) -> EngineInfo:
-        return self._recognizer.info
+        """Raises Unavailable where the model could not be loaded."""
+        return self._loaded.engine.recognizer.info
 
     async def check_health(self) -> None:
         """Answering is the proof: the replica's loop is free, and the recogniser replaces a decoder that dies."""
 
     def __del__(self) -> None:
-        # Absent where __init__ raised.
-        if hasattr(self, "_recognizer"):
-            self._recognizer.close()
+        # Absent where __init__ raised, or where nothing could be loaded.
+        with suppress(AttributeError, Unavailable):
+            self._loaded.engine.recognizer.close()
 
 
 def samples_from_pcm(pcm: bytes) -> Samples:
