@@ -19,7 +19,15 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, WriterProperties, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Schema,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -59,24 +67,34 @@ class Appender:
         except TableNotFoundError:
             self._create(location)
             self._open()
-        self._check_columns()
+        self._fit_columns()
         # A killed process flushed every commit but perhaps its last, and whoever reads that one now may rely on it.
         if self._flushed and (self._flushed / "_delta_log" / f"{self.version:020d}.json").exists():
             fsync_commits(self._flushed, self.version, self.version)
         self._durable_version = self.version
         self.checkpointed = self.version - self.version % checkpoint_interval
 
-    def _check_columns(self) -> None:
-        """Raises Conflict for a table of another version of this program, before anything is read or written wrongly."""
+    def _fit_columns(self) -> None:
+        """Add nullable columns that a table from an earlier version of this program lacks; their rows have null there.
+
+        Raises Conflict for one that differs otherwise, before anything is read or written wrongly.
+        """
         found = {field.name for field in self._handle.schema().fields}
-        wanted = set(self.table.schema.names)
-        if found != wanted:
-            names = ", ".join(sorted(found ^ wanted))
+        columns = {column.name: column for column in self.table.schema}
+        differing = found ^ set(columns)
+        if not all(name in columns and columns[name].nullable for name in differing):
+            names = ", ".join(sorted(differing))
             raise Conflict(
                 f"the table {self.table.name} at {self.uri} differs in its columns ({names}): it belongs to another "
                 "version of Fluxions; run that version, or choose another FLUXIONS_HOME",
                 code="other_version",
             )
+        if differing:
+            self._guard()
+            added = Schema.from_arrow(pa.schema([column for column in self.table.schema if column.name in differing]))
+            self._handle.alter.add_columns(added.fields, post_commithook_properties=_NO_HOOKS)
+            log.info("the table %s has new columns: %s", self.table.name, ", ".join(sorted(differing)))
+            self._open()
 
     @property
     def checkpoint_is_due(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import polars as pl
@@ -54,6 +54,16 @@ class TranscriptionReader:
         columns = ("id", "account", "sha256", "non_speech", "engine_revision")
         return self._reader.collect(lambda t: t.filter(wanted).select(columns), min_version)
 
+    def jobs(self, ids: Collection[int], min_version: int) -> dict[int, Job]:
+        """The jobs there are of ``ids``, by id."""
+        rows = self._latest(pl.col("id").is_in(list(ids)), min_version)
+        return {row["id"]: job_from_row(row) for row in rows.iter_rows(named=True)}
+
+    def of_archives(self, archive_ids: Collection[int], min_version: int) -> list[Job]:
+        """Newest revisions that runs with ``archive_ids`` made."""
+        rows = self._latest(pl.col("archive_id").is_in(list(archive_ids)), min_version)
+        return [job_from_row(row) for row in rows.iter_rows(named=True)]
+
     def _latest(self, wanted: pl.Expr, min_version: int) -> pl.DataFrame:
         """Whole rows, newest id first, the highest revision of each."""
         frame = self._reader.collect(lambda t: t.filter(wanted), min_version)
@@ -81,20 +91,25 @@ class EventReader:
         return self._jobs(query, min_version, keep="last")
 
     def finished_after(self, seq: int, min_version: int) -> list[tuple[int, Job]]:
-        """(seq, job) of every job deleted after ``seq``, or whose first final event is later, by seq.
+        """(seq, job) of every job deleted after ``seq``, and of every revision whose first final event is later, by seq.
 
-        Events after the first final one are void, but for a deletion.
+        Events after the first final one of a revision are void, but for a deletion.
         """
         final = ~pl.col("status").is_in(["submitted", "processing"])
         deleted = pl.col("status") == "deleted"
+        revision = pl.col("revision").fill_null(0)
 
         def finished(events: pl.LazyFrame) -> pl.LazyFrame:
-            done = events.filter((final & (pl.col("seq") <= seq)) | deleted).select("id").unique()
-            return events.filter(final & (pl.col("seq") > seq)).join(done, on="id", how="anti")
+            events = events.with_columns(revision)
+            gone = events.filter(deleted).select("id").unique()
+            done = events.filter(final & (pl.col("seq") <= seq)).select("id", "revision").unique()
+            later = events.filter(final & (pl.col("seq") > seq))
+            return later.join(gone, on="id", how="anti").join(done, on=["id", "revision"], how="anti")
 
         gone = self._jobs(lambda events: events.filter(deleted & (pl.col("seq") > seq)), min_version, keep="last")
         return sorted([*self._jobs(finished, min_version, keep="first"), *gone], key=lambda item: item[0])
 
     def _jobs(self, query: Query, min_version: int, *, keep: Literal["first", "last"]) -> list[tuple[int, Job]]:
-        rows = self._reader.collect(query, min_version).sort("seq").unique("id", keep=keep, maintain_order=True)
+        found = self._reader.collect(query, min_version).with_columns(pl.col("revision").fill_null(0)).sort("seq")
+        rows = found.unique(["id", "revision"], keep=keep, maintain_order=True)
         return [(row["seq"], job_from_row(row)) for row in rows.sort("seq").iter_rows(named=True)]

@@ -11,7 +11,7 @@ from schemas.domain import ApiKey, Job, JobOptions, JobStatus, SpeakerHint, Tran
 
 Row = dict[str, Any]
 
-_PLAIN = tuple(f.name for f in fields(Job) if f.name not in ("status", "created_at", "updated_at", "options"))
+_PLAIN = tuple(f.name for f in fields(Job) if f.name not in ("status", "created_at", "updated_at", "options", "revision"))
 
 
 def _utc(moment: dt.datetime) -> dt.datetime:
@@ -19,9 +19,10 @@ def _utc(moment: dt.datetime) -> dt.datetime:
 
 
 def job_row(job: Job) -> Row:
-    """The columns that job_events and transcriptions share."""
+    """The columns of a job in transcriptions, and in job_events but for ``seq``."""
     row = {name: getattr(job, name) for name in _PLAIN}
     row.update(
+        revision=job.revision,
         status=job.status.value,
         created_at=job.created_at,
         updated_at=job.updated_at,
@@ -39,6 +40,8 @@ def job_from_row(row: Row) -> Job:
         created_at=_utc(row["created_at"]),
         updated_at=_utc(row["updated_at"]),
         options=JobOptions(row["non_speech"], SpeakerHint(row["min_speakers"] or 1, row["max_speakers"])),
+        # Null in events from before there were revisions.
+        revision=row["revision"] or 0,
         **{name: row[name] for name in _PLAIN},
     )
 
@@ -47,18 +50,14 @@ def event_row(seq: int, job: Job) -> Row:
     return {"seq": seq, **job_row(job)}
 
 
-def transcription_row(job: Job, revision: int = 0) -> Row:
-    return {**job_row(job), "revision": revision}
-
-
-def segment_rows(job: Job, transcript: Transcript, lexemes: Callable[[str], str], revision: int = 0) -> list[Row]:
+def segment_rows(job: Job, transcript: Transcript, lexemes: Callable[[str], str]) -> list[Row]:
     """One row a segment of a completed job, in order of start."""
     return [
         {
             "id": job.id,
             "account": job.account,
             "created_at": job.created_at,
-            "revision": revision,
+            "revision": job.revision,
             "position": position,
             "speaker": segment.speaker,
             "segment_idx": segment.segment_idx,

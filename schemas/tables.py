@@ -85,12 +85,19 @@ _JOB_COLUMNS: list[pa.Field] = [
         "Identity within the account of the sending or import that made it; repeating that changes nothing.",
         null=True,
     ),
+    _column("archive_id", pa.int64(), "Archive run that made this revision; null for one a client sent.", null=True),
 ]
 
 JOB_EVENTS = Table(
     "job_events",
     "one change of one job, as the full row after it; the truth from which transcriptions are projected",
-    pa.schema([_column("seq", pa.int64(), "Order of events; no gaps matter, no repeats occur."), *_JOB_COLUMNS]),
+    pa.schema(
+        [
+            _column("seq", pa.int64(), "Order of events; no gaps matter, no repeats occur."),
+            *_JOB_COLUMNS,
+            _column("revision", pa.int32(), "Counts reprocessings of the same recording, from 0 (null: 0).", null=True),
+        ]
+    ),
     ("seq", "id", "account", "created_at"),
 )
 
@@ -100,7 +107,7 @@ TRANSCRIPTIONS = Table(
     pa.schema(
         [
             *_JOB_COLUMNS,
-            _column("revision", pa.int32(), "Counts reprocessings of the same recording, from 0."),
+            _column("revision", pa.int32(), "Counts reprocessings of the same recording, from 0; the highest counts."),
         ]
     ),
 )
@@ -244,6 +251,72 @@ VOICES = Table(
     ),
 )
 
+_SEQ = _column("seq", pa.int64(), "Order of changes; the last row of a run or file counts.")
+_UPDATED = _column("updated_at", TIMESTAMP, "When it changed, UTC.")
+
+ARCHIVES = Table(
+    "archives",
+    "one change of one archive run; the last row of an id counts",
+    pa.schema(
+        [
+            _SEQ,
+            _column("id", pa.int64(), "Archive id; grows with time."),
+            _ACCOUNT,
+            _CREATED,
+            _UPDATED,
+            _column("name", pa.string(), "Label given by the operator."),
+            _column("kind", pa.string(), "transcribe, or reprocess."),
+            _column("source", pa.string(), "Where the files come from, as the operator wrote it."),
+            _column("non_speech", pa.bool_(), "Whether non-speech sounds were asked for."),
+            _column("min_speakers", pa.int32(), "Fewest speakers the operator said there are."),
+            _column("max_speakers", pa.int32(), "Most speakers the operator said there are.", null=True),
+            _column("include_current", pa.bool_(), "Whether what the present engines made is done again too."),
+            _column("fingerprint", pa.string(), "Hash of account, kind, source and options: the same run again."),
+            _column("engine_revision", pa.string(), "Engines it was last opened with."),
+            _column("status", pa.string(), "running, completed, cancelled or failed."),
+            _column("message", pa.string(), "Why it failed.", null=True),
+            *(
+                _column(name, pa.int64(), f"Files that were {name} at this change.")
+                for name in ("waiting", "processing", "completed", "failed", "skipped", "cached")
+            ),
+            _column("audio_secs", pa.float64(), "Length of all completed recordings, s."),
+            _column("processing_secs", pa.float64(), "Time from claim to result of all completed ones, s."),
+            _column("cost_usd", pa.float64(), "Price of all completed ones, USD."),
+        ]
+    ),
+)
+
+ARCHIVE_FILES = Table(
+    "archive_files",
+    "one change of one file of an archive run; the last row of an archive_id and item counts",
+    pa.schema(
+        [
+            _SEQ,
+            _column("archive_id", pa.int64(), "Run it belongs to."),
+            _ACCOUNT,
+            _UPDATED,
+            _column("item", pa.string(), "Names the file within the run."),
+            _column("version", pa.string(), "Tells without reading the file whether it changed."),
+            _column("location", pa.string(), "Where it lies, as its source tells it."),
+            _column("filename", pa.string(), "Name of the recording."),
+            _column("metadata", pa.string(), "A manifest's own columns, as JSON."),
+            _column("status", pa.string(), "waiting, processing, completed, failed or skipped."),
+            _column("reason", pa.string(), "Why it failed or was skipped, as a code.", null=True),
+            _column("message", pa.string(), "The same in words.", null=True),
+            _column("attempts", pa.int32(), "How often a worker has started it."),
+            _column("transcription_id", pa.int64(), "The transcription it became.", null=True),
+            _column("revision", pa.int32(), "Revision of the transcription that the run made.", null=True),
+            _column("sha256", pa.string(), "SHA-256 of its bytes, hex.", null=True),
+            _column("size_bytes", pa.int64(), "Size of its bytes.", null=True),
+            _column("audio_secs", pa.float64(), "Length of the decoded recording, s.", null=True),
+            _column("processing_secs", pa.float64(), "Time from claim to result, s.", null=True),
+            _column("cached", pa.bool_(), "Whether an earlier result answered it."),
+            _column("cost_usd", pa.float64(), "Price, USD; 0 for a cached result.", null=True),
+        ]
+    ),
+    ("seq", "archive_id", "account", "updated_at"),
+)
+
 TABLES: tuple[Table, ...] = (
     JOB_EVENTS,
     TRANSCRIPTIONS,
@@ -253,6 +326,8 @@ TABLES: tuple[Table, ...] = (
     TURNS,
     TOOL_CALLS,
     VOICES,
+    ARCHIVES,
+    ARCHIVE_FILES,
     API_KEYS,
 )
 

@@ -6,6 +6,9 @@
            ran out, retryable   └─ after the last attempt
            fail
 
+A final job stays final while it is worked on again: its next revision is made aside (`revising`), and counts from the
+event that completes it.
+
 Every change gives a new full row. A change that was made already gives the very same job, so that callers may repeat it;
 one that comes from a lease which no longer holds raises Conflict.
 """
@@ -17,7 +20,7 @@ import math
 import secrets
 from dataclasses import replace
 
-from schemas.domain import Job, JobStatus, NewJob, Outcome
+from schemas.domain import Job, JobOptions, JobStatus, NewJob, Outcome
 from schemas.errors import Conflict
 
 
@@ -37,14 +40,40 @@ def submitted(job_id: int, created_at: dt.datetime, new: NewJob) -> Job:
         options=new.options,
         use_cache=new.use_cache,
         import_key=new.submission,
+        archive_id=new.archive_id,
+    )
+
+
+def revising(job: Job, archive_id: int, options: JobOptions, attempts: int) -> Job:
+    """The next revision of a final job, waiting, as an archive run makes it; it was started ``attempts`` times.
+
+    Attempts count on through all revisions, so that no two write to one result object.
+    """
+    return replace(
+        job,
+        status=JobStatus.SUBMITTED,
+        options=options,
+        cached=False,
+        cached_from=None,
+        attempt=job.attempt + attempts,
+        worker=None,
+        error_message=None,
+        archive_id=archive_id,
+        revision=job.revision + 1,
     )
 
 
 def answered(job_id: int, created_at: dt.datetime, new: NewJob, source: Job) -> Job:
     """A job completed at once with the result of ``source``, for nothing."""
+    return with_answer(submitted(job_id, created_at, new), source, created_at)
+
+
+def with_answer(job: Job, source: Job, now: dt.datetime) -> Job:
+    """A waiting job completed with the result of ``source``."""
     return replace(
-        submitted(job_id, created_at, new),
+        job,
         status=JobStatus.COMPLETED,
+        updated_at=now,
         cached=True,
         cached_from=source.id,
         engine_revision=source.engine_revision,

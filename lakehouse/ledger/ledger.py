@@ -35,7 +35,7 @@ from lakehouse.lock import HomeLock, take_lock
 from lakehouse.maintenance.merge import MergePolicy
 from lakehouse.objects import Objects
 from lakehouse.reads import EventReader
-from lakehouse.rows import Row, event_row, job_from_row, transcription_row
+from lakehouse.rows import Row, event_row, job_from_row, job_row
 from schemas.domain import Claim, Job, JobStatus, NewJob, Outcome, Transcript
 from schemas.errors import NotFound, Unavailable
 from schemas.settings import Settings
@@ -292,7 +292,7 @@ class Ledger(JobWatching):
             entry = self._live.get(job.id)
             if entry is None:
                 self._live.add(job)
-            elif entry.job.status.is_final and job.status is not JobStatus.DELETED:
+            elif entry.job.status.is_final and job.status is not JobStatus.DELETED and job.revision <= entry.job.revision:
                 continue
             else:
                 entry.job = job
@@ -300,7 +300,7 @@ class Ledger(JobWatching):
 
     def _after(self, seq: int, job: Job, transcript: Transcript | None) -> None:
         """What memory, and through it every reader, learns from a committed event."""
-        self._logs["transcriptions"].add([transcription_row(job)])
+        self._logs["transcriptions"].add([job_row(job)])
         self._maintenance.saw(job)
         self._told(job)
         if job.status is JobStatus.SUBMITTED:
@@ -331,7 +331,7 @@ class Ledger(JobWatching):
 
     def _whole(self, table: str) -> Changes:
         # Position, version and memory are taken in one step: a row is in the table, in memory, or told later.
-        rows = [transcription_row(entry.job) for entry in self._live] if table == "transcriptions" else []
+        rows = [job_row(entry.job) for entry in self._live] if table == "transcriptions" else []
         return Changes(self._logs[table].position, rows, self._writers[table].version)
 
     async def _answer_to(self, new: NewJob) -> Job | None:
@@ -343,7 +343,8 @@ class Ledger(JobWatching):
         for job in projected:
             entry = self._live.get(job.id)
             # One deleted meanwhile is in its table still, and memory must go on hiding it.
-            if entry is not None and entry.job.status is job.status:
+            # So must one that has a newer revision.
+            if entry is not None and (entry.job.status, entry.job.revision) == (job.status, job.revision):
                 self._live.remove(job.id)
 
     async def _restore(self) -> None:

@@ -17,7 +17,7 @@ from itertools import islice
 
 from lakehouse.commits import Row, TableWriter
 from lakehouse.objects import Objects
-from lakehouse.rows import segment_rows, transcription_row
+from lakehouse.rows import job_row, segment_rows
 from lakehouse.search import lexemes
 from schemas.domain import Job, JobStatus, Transcript
 from schemas.errors import NotFound
@@ -122,7 +122,7 @@ class Projector:
         segments = await asyncio.to_thread(_segment_rows, [item for item in batch if item[0].seq > self._segments.mark])
         if segments:
             await self._segments.append(segments, mark)
-        rows = [transcription_row(finished.job) for finished, _ in batch if finished.seq > self._transcriptions.mark]
+        rows = [job_row(finished.job) for finished, _ in batch if finished.seq > self._transcriptions.mark]
         if rows:
             await self._transcriptions.append(rows, mark)
         done, self._batch = self._batch, []

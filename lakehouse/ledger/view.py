@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from lakehouse.commits import TableWriter
 from lakehouse.ledger.ids import Allocator
@@ -28,3 +29,10 @@ class JobView:
         if not 0 < job_id < self._ids.next_id:
             return None
         return await asyncio.to_thread(self.reader.job, job_id, self._finished.version)
+
+    async def jobs(self, job_ids: Collection[int]) -> dict[int, Job]:
+        """Those there are of many, by id, in one reading."""
+        live = {job_id: entry.job for job_id in job_ids if (entry := self._live.get(job_id)) is not None}
+        rest = [job_id for job_id in job_ids if job_id not in live]
+        stored = await asyncio.to_thread(self.reader.jobs, rest, self._finished.version) if rest else {}
+        return stored | live

@@ -29,6 +29,7 @@ _SORT_KEYS = {
     "job_events": ("seq",),
     "transcriptions": ("account", "id", "revision"),
     "segments": ("account", "id", "revision", "position"),
+    "archive_files": ("archive_id", "item", "seq"),
 }
 _WIDE_FILE_ROWS = {"segments": 50_000}
 

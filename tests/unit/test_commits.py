@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -168,7 +169,20 @@ async def test_a_table_of_another_version_is_refused_by_name_and_left_alone(tmp_
     writer = await open_writer(tmp_path)
     await writer.append([{"id": 1}])
     await writer.close()
-    wider = Table("numbers", "one number", TABLE.schema.append(pa.field("colour", pa.string())), ("id",))
+    wider = Table("numbers", "one number", TABLE.schema.append(pa.field("colour", pa.string(), nullable=False)), ("id",))
     with pytest.raises(Conflict, match="colour"):
         await TableWriter.open(wider, Location(str(tmp_path), False), app_id="test", checkpoint_interval=20)
     assert ids(writer) == [1]
+
+
+async def test_a_table_of_an_earlier_version_gets_the_columns_that_may_be_null(tmp_path: Path) -> None:
+    writer = await open_writer(tmp_path)
+    await writer.append([{"id": 1}], mark=7)
+    await writer.close()
+    wider = Table("numbers", "one number", TABLE.schema.append(pa.field("colour", pa.string())), ("id",))
+    for number in (2, 3):
+        writer = await TableWriter.open(wider, Location(str(tmp_path), False), app_id="test", checkpoint_interval=20)
+        await writer.append([{"id": number, "colour": "red"}])
+        await writer.close()
+    assert pl.scan_delta(writer.uri).sort("id").collect().rows() == [(1, None), (2, "red"), (3, "red")]
+    assert writer.mark == 9
