@@ -59,7 +59,7 @@ _KBPS = {
     (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 
 
 def sniff(head: bytes) -> str | None:
@@ -135,7 +135,7 @@ def _frames(head: bytes) -> str | None:
     for at in range(max(len(head) - 6, 0)):
         if head[at] != 0xFF:
             continue
-        for demuxer, size in (("aac", _adts_size(head[at : at + 7])), ("mp3", _mpeg_size(head[at : at + 4]))):
+        for demuxer, size in (("aac", adts_size(head[at : at + 7])), ("mp3", mpeg_size(head[at : at + 4]))):
             following = head[at + size : at + size + 2]
             if size and ((len(following) < 2 and at == 0) or _same_sync(head[at : at + 2], following)):
                 return demuxer
@@ -147,7 +147,7 @@ def _same_sync(first: bytes, second: bytes) -> bool:
     return len(second) == 2 and first[0] == second[0] and first[1] & 0xFE == second[1] & 0xFE
 
 
-def _mpeg_size(header: bytes) -> int:
+def mpeg_size(header: bytes) -> int:
     """Bytes of the MPEG audio frame with this four-byte header, 0 if it is none."""
     if len(header) < 4 or header[1] & 0xE0 != 0xE0:
         return 0
@@ -156,13 +156,13 @@ def _mpeg_size(header: bytes) -> int:
     if version == 1 or layer == 4 or rate_index == 3 or bit_index in (0, 15):
         return 0
     bits_per_sec = 1000 * _KBPS[1 if version == 3 else 2, layer][bit_index - 1]
-    rate_hz = _RATES_HZ[version][rate_index]
+    rate_hz = RATES_HZ[version][rate_index]
     if layer == 1:
         return (12 * bits_per_sec // rate_hz + padding) * 4
     return (72 if layer == 3 and version != 3 else 144) * bits_per_sec // rate_hz + padding
 
 
-def _adts_size(header: bytes) -> int:
+def adts_size(header: bytes) -> int:
     """Bytes of the AAC frame with this ADTS header, 0 if it is none. ISO/IEC 13818-7."""
     if len(header) < 7 or header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 15 > 12:
         return 0

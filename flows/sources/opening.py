@@ -1,0 +1,60 @@
+"""Which source a person's words mean, and its entries in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import islice
+from pathlib import Path
+
+from flows.sources.entries import Entry, Problem, Source
+from flows.sources.local import FolderSource, GlobSource
+from flows.sources.manifest import SUFFIXES, ManifestSource
+from flows.sources.s3 import BucketSource, split
+from schemas.domain import JobOptions
+from schemas.errors import InvalidRequest, NotFound
+
+
+def open_source(text: str, options: JobOptions) -> Source:
+    """A folder, a manifest, ``s3://bucket/prefix`` or a glob. Raises NotFound or InvalidRequest for anything else.
+
+    ``options`` are what a manifest's row inherits where it gives only some of its own.
+    """
+    if text.startswith("s3://"):
+        split(text)
+        return BucketSource(text)
+    if "://" in text:
+        raise InvalidRequest(
+            f"{text} is no source: list web addresses in a manifest, one a row", code="invalid_source", param="source"
+        )
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return FolderSource(path)
+    if path.suffix.lower() in SUFFIXES and not _is_pattern(text):
+        return ManifestSource(path, options)
+    if path.is_file():
+        raise InvalidRequest(
+            f"{text} is one file; `fluxions transcribe` takes it, an archive is a folder, a glob, s3:// or a manifest "
+            f"({', '.join(SUFFIXES)})",
+            code="invalid_source",
+            param="source",
+        )
+    if _is_pattern(text):
+        return GlobSource(str(path))
+    raise NotFound(f"there is no folder, glob or manifest {text}", code="no_such_source", param="source")
+
+
+def canonical(text: str) -> str:
+    """A source as it is written into the ledger: the same from every working folder."""
+    return text if "://" in text else str(Path(text).expanduser().absolute())
+
+
+async def batches(source: Source, size: int) -> AsyncIterator[list[Entry | Problem]]:
+    """The source's stream, ``size`` at a time; disk and network are waited for in a thread."""
+    stream = iter(source)
+    while batch := await asyncio.to_thread(lambda: list(islice(stream, size))):
+        yield batch
+
+
+def _is_pattern(text: str) -> bool:
+    return any(c in text for c in "*?[")

@@ -1,0 +1,199 @@
+"""The bytes of an entry, brought to this machine and hashed on the way; and its first bytes alone, for an estimate."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import httpx
+import obstore
+from obstore.exceptions import BaseError
+
+from audio.durations import Reader
+from flows.sources.entries import Entry
+from flows.sources.s3 import bucket_store, etag, refused, split
+from schemas.domain import Seconds
+from schemas.errors import FluxionsError, Forbidden, InvalidRequest, NotFound, PayloadTooLarge, Unavailable
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta  # a type of its stubs only
+
+_CHUNK_BYTES = 1024 * 1024
+_ATTEMPTS = 4
+_FIRST_PAUSE_SECS: Seconds = 0.5
+_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An entry's bytes, at ``path``: what was hashed is what is decoded and stored, whatever happens to the original."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+async def fetch(entry: Entry, target: Path, limit_bytes: int) -> Fetched:
+    """Copy an entry to ``target``. A transient fault is tried again with growing pauses.
+
+    Raises NotFound for what has vanished, Forbidden, PayloadTooLarge, InvalidRequest, Unavailable; messages name the
+    location.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return await _copy(entry.location, target, limit_bytes)
+        except FluxionsError as error:
+            if not error.retryable or attempt == _ATTEMPTS - 1:
+                raise
+        await asyncio.sleep(_FIRST_PAUSE_SECS * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _copy(location: str, target: Path, limit_bytes: int) -> Fetched:
+    if "://" not in location:
+        return await asyncio.to_thread(_copy_file, Path(location), target, limit_bytes)
+    chunks = _object(location) if location.startswith("s3://") else _download(location)
+    digest, size = hashlib.sha256(), 0
+    with target.open("wb") as file:
+        async for chunk in chunks:
+            size += len(chunk)
+            _check_size(location, size, limit_bytes)
+            digest.update(chunk)
+            file.write(chunk)
+    return Fetched(target, digest.hexdigest(), size)
+
+
+def _copy_file(source: Path, target: Path, limit_bytes: int) -> Fetched:
+    digest, size = hashlib.sha256(), 0
+    try:
+        with source.open("rb") as original, target.open("wb") as copy:
+            while chunk := original.read(_CHUNK_BYTES):
+                size += len(chunk)
+                _check_size(str(source), size, limit_bytes)
+                digest.update(chunk)
+                copy.write(chunk)
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    return Fetched(target, digest.hexdigest(), size)
+
+
+def _check_size(location: str, size: int, limit_bytes: int) -> None:
+    if size > limit_bytes:
+        raise PayloadTooLarge(f"{location} is larger than the {limit_bytes} bytes accepted (FLUXIONS_MAX_UPLOAD_BYTES)")
+
+
+def _unreadable(path: Path, error: OSError) -> FluxionsError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return NotFound(f"{path} is not there", code="no_such_file")
+    if isinstance(error, PermissionError):
+        return Forbidden(f"{path} may not be read", code="unreadable_file")
+    return InvalidRequest(f"{path} cannot be read: {error.strerror}", code="unreadable_file")
+
+
+async def _object(url: str) -> AsyncIterator[bytes]:
+    bucket, key = split(url)
+    try:
+        found = await obstore.get_async(bucket_store(bucket), key)
+        async for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
+            yield bytes(chunk)
+    except (BaseError, FileNotFoundError) as error:
+        raise refused(error, url) from error
+
+
+async def _download(url: str) -> AsyncIterator[bytes]:
+    try:
+        async with (
+            httpx.AsyncClient(follow_redirects=True, timeout=_TIMEOUT) as client,
+            client.stream("GET", url) as response,
+        ):
+            _raise_for(url, response.status_code)
+            async for chunk in response.aiter_bytes(_CHUNK_BYTES):
+                yield chunk
+    except (httpx.InvalidURL, httpx.TooManyRedirects, httpx.UnsupportedProtocol) as error:
+        raise InvalidRequest(
+            f"{_shown(url)} cannot be downloaded ({type(error).__name__})", code="download_failed"
+        ) from error
+    except httpx.TransportError as error:
+        raise Unavailable(f"{_shown(url)} does not answer ({type(error).__name__})", code="download_failed") from error
+
+
+def _raise_for(url: str, status: int) -> None:
+    if status < 400:
+        return
+    message = f"{_shown(url)} answered HTTP {status}"
+    if status in (404, 410):
+        raise NotFound(message, code="no_such_file")
+    if status in (401, 403):
+        raise Forbidden(message, code="download_forbidden")
+    if status in (408, 425, 429) or status >= 500:
+        raise Unavailable(message, code="download_failed")
+    raise InvalidRequest(message, code="download_failed")
+
+
+def _shown(url: str) -> str:
+    """Without its query and user: these may be a signature or a password."""
+    parsed = httpx.URL(url)
+    return str(parsed.copy_with(query=None, fragment=None, username=None, password=None))
+
+
+def version(entry: Entry) -> str:
+    """What changes when the bytes do, told without reading them: size and time of change, or an ETag. Blocks.
+
+    Empty for a web address, whose bytes are always read anew. Raises what `fetch` raises.
+    """
+    if entry.version or entry.location.startswith(("http://", "https://")):
+        return entry.version
+    if entry.location.startswith("s3://"):
+        return etag(_head(entry.location))
+    path = Path(entry.location)
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+@contextmanager
+def opened(entry: Entry) -> Iterator[tuple[Reader, int] | None]:
+    """Random access to an entry, and its size in bytes; None for a web address. Blocks. Raises what `fetch` raises."""
+    if entry.location.startswith("s3://"):
+        size = _head(entry.location)["size"]
+        yield lambda at, count: _range(entry.location, at, min(at + count, size)), size
+    elif "://" in entry.location:
+        yield None
+    else:
+        path = Path(entry.location)
+        try:
+            with path.open("rb") as file:
+                yield lambda at, count: _read_at(file, at, count), file.seek(0, 2)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
+def _read_at(file: BinaryIO, at: int, count: int) -> bytes:
+    file.seek(at)
+    return file.read(count)
+
+
+def _head(url: str) -> ObjectMeta:
+    bucket, key = split(url)
+    try:
+        return obstore.head(bucket_store(bucket), key)
+    except (BaseError, FileNotFoundError) as error:
+        raise refused(error, url) from error
+
+
+def _range(url: str, start: int, end: int) -> bytes:
+    bucket, key = split(url)
+    if end <= start:
+        return b""
+    try:
+        return bytes(obstore.get_range(bucket_store(bucket), key, start=start, end=end))
+    except (BaseError, FileNotFoundError) as error:
+        raise refused(error, url) from error

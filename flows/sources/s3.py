@@ -1,0 +1,88 @@
+"""Recordings in a bucket. Endpoint and credentials come from the usual ``AWS_*`` variables, as those of our own store."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import ObjectStore, from_url
+
+from flows.sources.entries import Entry, Problem, filename_of
+from schemas.errors import FluxionsError, Forbidden, InvalidRequest, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta  # a type of its stubs only
+
+_RIGHTS = (PermissionDeniedError, UnauthenticatedError)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSource:
+    """Every object under a prefix of whole path segments, or the one object of that name."""
+
+    url: str
+
+    def __iter__(self) -> Iterator[Entry | Problem]:
+        bucket, prefix = split(self.url)
+        seen = 0
+        try:
+            for batch in obstore.list(bucket_store(bucket), prefix or None):
+                for meta in batch:
+                    if not meta["path"].endswith("/") and meta["size"]:
+                        seen += 1
+                        yield _entry(bucket, meta)
+            if not seen and prefix:
+                # A prefix is whole segments of a path: one that is an object's very name lists nothing.
+                yield _entry(bucket, obstore.head(bucket_store(bucket), prefix))
+        except (BaseError, FileNotFoundError) as error:
+            if not seen:
+                raise refused(error, self.url) from error
+            # What was listed stays good; the rest is told, and a later run finds it.
+            yield Problem(self.url, "unreadable_bucket", refused(error, self.url).message)
+
+
+def split(url: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``. Raises InvalidRequest without a bucket."""
+    rest = url.removeprefix("s3://")
+    bucket, _, key = rest.partition("/")
+    if not bucket:
+        raise InvalidRequest(f"{url} names no bucket; write s3://bucket/prefix", code="invalid_source", param="source")
+    return bucket, key.strip("/")
+
+
+@functools.cache
+def bucket_store(bucket: str) -> ObjectStore:
+    """One connection pool a bucket and process."""
+    return from_url(f"s3://{bucket}")
+
+
+def refused(error: Exception, url: str) -> FluxionsError:
+    """What a store's error means, in words that name the bucket and key."""
+    bucket, key = split(url)
+    what = f"key {key} of bucket {bucket}" if key else f"bucket {bucket}"
+    if isinstance(error, _RIGHTS):
+        return Forbidden(
+            f"no right to read {what}: the store refuses the credentials of AWS_ACCESS_KEY_ID", code="bucket_forbidden"
+        )
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"there is no {what}", code="no_such_object")
+    return Unavailable(f"{what} cannot be read just now ({type(error).__name__}, {_host()})", code="bucket_unreachable")
+
+
+def _host() -> str:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT")
+    return f"at {urlsplit(endpoint).netloc}" if endpoint else "at Amazon"
+
+
+def etag(meta: ObjectMeta) -> str:
+    return str(meta["e_tag"] or "").strip('"')
+
+
+def _entry(bucket: str, meta: ObjectMeta) -> Entry:
+    return Entry(f"s3://{bucket}/{meta['path']}", filename_of(meta["path"]), version=etag(meta))
