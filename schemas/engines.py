@@ -6,8 +6,8 @@ is spoken is 24 kHz mono.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -57,6 +57,8 @@ class DiarizerCapabilities:
 @dataclass(frozen=True, slots=True)
 class EventDetectorCapabilities:
     tags: tuple[str, ...]
+    acoustic: bool = False
+    """Whether it listens to the sound itself; where not, `EventDetector.observe` need not be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,24 @@ class Recognizer(Protocol):
 class VoiceWindows:
     """Speaker evidence of one block of a recording, small enough to keep for hours of audio.
 
+    A window is a stretch that is taken to hold one voice: a second or so of speech, or all that an engine which parts
+    voices itself heard of one of them in the block.
+
     ``centers_secs``: ``(num_windows,) float64``, middle of each window from the start of the recording.
     ``embeddings``: ``(num_windows, dim) float32``, L2-normalised.
+    ``activity``: ``(num_frames, num_windows) uint8``, how probable it is that the voice of a window speaks in a frame, in
+    255ths; the engine knows the length of a frame. Without frames where windows are short stretches.
+    ``start_secs``: where the first frame begins.
     """
 
     centers_secs: NDArray[np.float64]
     embeddings: NDArray[np.float32]
+    activity: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    start_secs: Seconds = 0.0
+
+    def shifted(self, secs: Seconds) -> VoiceWindows:
+        """The same, all of it ``secs`` later."""
+        return replace(self, centers_secs=self.centers_secs + secs, start_secs=self.start_secs + secs)
 
 
 class Diarizer(Protocol):
@@ -119,13 +133,24 @@ class Diarizer(Protocol):
 
 
 class EventDetector(Protocol):
-    """Sounds that are not words."""
+    """Sounds that are not words, in two steps: each block is listened to, then all of the recording is put together."""
 
     @property
     def info(self) -> EngineInfo: ...
 
-    def detect(self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds) -> list[SoundEvent]:
-        """Events sorted by start, in seconds from the start of the recording."""
+    def observe(self, samples: Samples, offset_secs: Seconds = 0.0) -> list[SoundEvent]:
+        """What is heard in a block that starts at ``offset_secs``, sorted by start, in seconds from the recording's
+        start; nothing from an engine that only reads."""
+        ...
+
+    def detect(
+        self,
+        speech: Sequence[Span],
+        words: Sequence[Word],
+        duration_secs: Seconds,
+        heard: Sequence[SoundEvent] = (),
+    ) -> list[SoundEvent]:
+        """Events of the whole recording sorted by start: what speech and words show, and what was ``heard``."""
         ...
 
 
@@ -141,15 +166,28 @@ class SynthesizerCapabilities:
     """Whether sampling temperature changes anything; where not, every value gives the same rendering."""
     matches_voices: bool
     """Whether a voice can be derived from a reference clip."""
+    prompt_secs: Seconds = 0.0
+    """Longest stretch of a reference clip that the engine speaks on from; 0 where it makes a voice otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoicePrompt:
+    """A stretch of somebody's speech and what is said in it, for an engine to speak on from in that voice.
+
+    ``pcm`` is s16le at 24 kHz mono.
+    """
+
+    pcm: bytes
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceProfile:
-    """All an engine needs to speak in one voice; small, and the same after `to_json` and `from_json`."""
+    """All an engine needs to speak in one voice; small, and the same after `to_json` and `from_json` but for the prompt."""
 
     voice_id: str
     base: str
-    """The engine's own name of the voice this one is made from."""
+    """espeak-ng's name of the voice this one is made from; empty for a voice that is nothing but its prompt."""
     rate_wpm: int = 175
     pitch: int = 50
     pitch_range: int = 50
@@ -161,9 +199,13 @@ class VoiceProfile:
     equalizer_db: tuple[float, ...] = ()
     """Gains at the bands of the engine's equaliser, dB; empty for none."""
     preview_text: str = ""
+    speaker: int = 0
+    """Which speaker it is to a model that numbers its speakers."""
+    prompt: VoicePrompt | None = None
+    """Kept as an object of its own, and put in when the voice is used."""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "prompt"}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> VoiceProfile:
@@ -245,9 +287,10 @@ class Synthesizer(Protocol):
     @property
     def info(self) -> EngineInfo: ...
 
-    def render(self, passage: Passage, voice: VoiceProfile, temperature: float) -> Iterator[Samples]:
+    def render(self, passage: Passage, voice: VoiceProfile, temperature: float) -> Generator[Samples, None, None]:
         """The passage with the pause after it, in pieces of ``(num_samples,) float32`` at 24 kHz as they are made.
 
-        Closing the iterator stops the rendering. Safe to call from several threads. Raises EngineFailure.
+        Closing the generator stops the rendering; an engine that makes its caller wait gives empty pieces meanwhile, so
+        that there are moments to close it. Safe to call from several threads. Raises EngineFailure.
         """
         ...

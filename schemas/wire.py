@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.domain import Recognition, Span, Turn, Word
+from schemas.domain import Recognition, SoundEvent, Span, Turn, Word
 from schemas.engines import VoiceWindows
 from schemas.errors import InvalidRequest
 
@@ -50,11 +50,20 @@ def spans_from_json(rows: Sequence[Sequence[float]]) -> list[Span]:
 
 
 def turns_to_json(turns: Sequence[Turn]) -> list[list[float]]:
-    return [[t.speaker, round(t.start_secs, 4), round(t.end_secs, 4)] for t in turns]
+    return [[t.speaker, round(t.start_secs, 4), round(t.end_secs, 4), int(t.overlap)] for t in turns]
 
 
 def turns_from_json(rows: Sequence[Sequence[float]]) -> list[Turn]:
-    return [Turn(int(s), float(a), float(b)) for s, a, b in rows]
+    return [Turn(int(s), float(a), float(b), bool(overlap)) for s, a, b, overlap in rows]
+
+
+def events_to_json(events: Sequence[SoundEvent]) -> list[list[Any]]:
+    return [[e.tag, round(e.start_secs, 4), round(e.end_secs, 4), round(e.confidence, 5)] for e in events]
+
+
+def events_from_json(rows: Sequence[Sequence[Any]]) -> list[SoundEvent]:
+    """Events of no speaker yet: whose they are is decided with the words."""
+    return [SoundEvent(str(tag), float(a), float(b), float(confidence)) for tag, a, b, confidence in rows]
 
 
 def recognition_to_json(recognition: Recognition) -> dict[str, Any]:
@@ -68,19 +77,22 @@ def recognition_from_json(data: dict[str, Any]) -> Recognition:
 
 
 def windows_to_bytes(windows: Sequence[VoiceWindows]) -> bytes:
-    blocks = [list(w.embeddings.shape) for w in windows]
-    tail = b"".join(w.centers_secs.astype("<f8").tobytes() + w.embeddings.astype("<f4").tobytes() for w in windows)
-    return pack({"blocks": blocks}, tail)
+    blocks = [[*w.embeddings.shape, len(w.activity), w.start_secs] for w in windows]
+    arrays = [a for w in windows for a in (w.centers_secs.astype("<f8"), w.embeddings.astype("<f4"), w.activity)]
+    return pack({"blocks": blocks}, b"".join(array.tobytes() for array in arrays))
 
 
 def windows_from_bytes(body: bytes) -> list[VoiceWindows]:
     head, tail = unpack(body)
     windows: list[VoiceWindows] = []
     at = 0
-    for rows, dim in head["blocks"]:
+    for rows, dim, frames, start_secs in head["blocks"]:
         centers = np.frombuffer(tail, "<f8", rows, at).astype(np.float64)
         at += 8 * rows
         embeddings = np.frombuffer(tail, "<f4", rows * dim, at).astype(np.float32).reshape(rows, dim)
         at += 4 * rows * dim
-        windows.append(VoiceWindows(centers, embeddings))
+        columns = rows if frames else 0
+        activity = np.frombuffer(tail, np.uint8, frames * columns, at).reshape(frames, columns)
+        at += frames * columns
+        windows.append(VoiceWindows(centers, embeddings, activity, float(start_secs)))
     return windows

@@ -10,6 +10,7 @@ from ray import serve
 from schemas.domain import Seconds, SoundEvent, Span, Word
 from schemas.engines import EngineInfo
 from schemas.settings import Settings
+from serve.asr.deployment import samples_from_pcm
 from serve.engines import build_event_detector
 
 
@@ -20,9 +21,18 @@ class EventDetectorDeployment:
     def __init__(self, settings: Settings) -> None:
         self._detector = build_event_detector(settings)
 
-    async def detect(self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds) -> list[SoundEvent]:
+    async def observe(self, pcm: bytes, offset_secs: Seconds) -> list[SoundEvent]:
+        """What is heard in one block of s16le PCM at 16 kHz mono that starts at ``offset_secs``.
+
+        Raises InvalidRequest for half a sample.
+        """
+        return await asyncio.to_thread(self._detector.observe, samples_from_pcm(pcm), offset_secs)
+
+    async def detect(
+        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds, heard: Sequence[SoundEvent]
+    ) -> list[SoundEvent]:
         """Events sorted by start; all times in seconds from the start of the recording."""
-        return await asyncio.to_thread(self._detector.detect, speech, words, duration_secs)
+        return await asyncio.to_thread(self._detector.detect, speech, words, duration_secs, heard)
 
     async def info(self) -> EngineInfo:
         return self._detector.info

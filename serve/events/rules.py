@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Final
 
 from schemas.domain import Seconds, SoundEvent, Span, Word
-from schemas.engines import EngineInfo, EventDetectorCapabilities
+from schemas.engines import EngineInfo, EventDetectorCapabilities, Samples
 
 PAUSE: Final = "pause"
 HESITATION: Final = "hesitation"
@@ -42,24 +42,37 @@ class RuleEventDetector:
     def info(self) -> EngineInfo:
         return describe()
 
-    def detect(self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds) -> list[SoundEvent]:
+    def observe(self, samples: Samples, offset_secs: Seconds = 0.0) -> list[SoundEvent]:
+        """Nothing: the sound itself is not listened to."""
+        return []
+
+    def detect(
+        self,
+        speech: Sequence[Span],
+        words: Sequence[Word],
+        duration_secs: Seconds,
+        heard: Sequence[SoundEvent] = (),
+    ) -> list[SoundEvent]:
         """Pauses between the first and the last speech of the recording, and hesitations, sorted by start."""
-        events = [*_pauses(speech, duration_secs), *_hesitations(words, duration_secs)]
-        return sorted(events, key=lambda event: (event.start_secs, event.end_secs))
+        return by_start([*pauses(speech, duration_secs), *hesitations(words, duration_secs)])
 
 
-def _pauses(speech: Sequence[Span], duration_secs: Seconds) -> list[SoundEvent]:
-    pauses: list[SoundEvent] = []
+def by_start(events: Sequence[SoundEvent]) -> list[SoundEvent]:
+    return sorted(events, key=lambda event: (event.start_secs, event.end_secs))
+
+
+def pauses(speech: Sequence[Span], duration_secs: Seconds) -> list[SoundEvent]:
+    found: list[SoundEvent] = []
     heard_until: Seconds | None = None
     for span in sorted(speech, key=lambda s: s.start_secs):
         start = min(span.start_secs, duration_secs)
         if heard_until is not None and start - heard_until >= MIN_PAUSE_SECS:
-            pauses.append(SoundEvent(PAUSE, heard_until, start))
+            found.append(SoundEvent(PAUSE, heard_until, start))
         heard_until = max(heard_until or 0.0, span.end_secs)
-    return pauses
+    return found
 
 
-def _hesitations(words: Sequence[Word], duration_secs: Seconds) -> list[SoundEvent]:
+def hesitations(words: Sequence[Word], duration_secs: Seconds) -> list[SoundEvent]:
     return [
         SoundEvent(HESITATION, word.start_secs, min(word.end_secs, duration_secs), word.confidence)
         for word in words

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from audio.pcm import to_float
 from lakehouse.ledger import Ledger
 from lakehouse.objects import Objects
 from lakehouse.signing import Signer, home_secret
-from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
+from schemas.domain import Lane, Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
 from schemas.engines import (
     Diarizer,
     EngineInfo,
@@ -26,6 +26,7 @@ from schemas.engines import (
     Recognizer,
     RenderedChunk,
     RenderRequest,
+    Slot,
     VoiceProfile,
     VoiceWindows,
 )
@@ -33,6 +34,7 @@ from schemas.settings import ServerSettings, Settings, StorageSettings
 from serve import engines
 from serve.gateway.app import create_app
 from serve.gateway.services import Services
+from serve.slots import SlotStatus, look
 from serve.tts.deployment import SynthesizerDeployment, stream
 
 USER_KEY = "fx_user_of_the_contract_tests"
@@ -108,24 +110,34 @@ class LocalEngines:
         profile, similarity = await self.synthesizer._replica.match(pcm, voice_id)
         return profile, similarity, (await self.synthesizer._replica.info()).revision
 
-    async def recognize(self, pcm: bytes) -> Recognition:
+    async def recognize(self, pcm: bytes, lane: Lane) -> Recognition:
         samples = to_float(np.frombuffer(pcm, "<i2"))
         return (await asyncio.to_thread(lambda: self._recognizer.recognize([samples])))[0]
 
-    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds) -> VoiceWindows:
+    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds, lane: Lane) -> VoiceWindows:
         samples = to_float(np.frombuffer(pcm, "<i2"))
         return await asyncio.to_thread(lambda: self._diarizer.observe(samples, speech, offset_secs))
 
     async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint) -> list[Turn]:
         return await asyncio.to_thread(lambda: self._diarizer.resolve(windows, speech, hint))
 
-    async def detect_events(
-        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds
-    ) -> list[SoundEvent]:
-        return await asyncio.to_thread(lambda: self._events.detect(speech, words, duration_secs))
+    async def event_detector(self) -> EngineInfo:
+        return self._events.info
 
-    async def infos(self) -> list[EngineInfo]:
-        return list(engines.describe(self._settings))
+    async def observe_events(self, pcm: bytes, offset_secs: Seconds) -> list[SoundEvent]:
+        samples = to_float(np.frombuffer(pcm, "<i2"))
+        return await asyncio.to_thread(lambda: self._events.observe(samples, offset_secs))
+
+    async def detect_events(
+        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds, heard: Sequence[SoundEvent]
+    ) -> list[SoundEvent]:
+        return await asyncio.to_thread(lambda: self._events.detect(speech, words, duration_secs, heard))
+
+    async def slots(self) -> list[SlotStatus]:
+        async def describe(slot: Slot) -> EngineInfo:
+            return engines.describe_slot(self._settings, slot)
+
+        return await look(self._settings, {slot: partial(describe, slot) for slot in engines.SLOTS})
 
     def close(self) -> None:
         if "_recognizer" in self.__dict__:

@@ -1,0 +1,155 @@
+"""Sounds that are not words, heard by a transformers audio classifier such as AST (Gong et al. 2021, arXiv:2104.01778).
+
+Windows of at most 2 s are classified every half window, over speech and silence alike: people laugh and breathe
+while they talk. The sounds in question last .4 to 1 s, so each lies whole in a window and fills a good part of it; a longer
+window, such as the 10 s AST was trained on, would hear more surely and not say where. A window speaks for the half of it
+around its middle; neighbouring halves with one tag are one event. Labels are AudioSet's, where one moment may have many,
+so each is judged alone (sigmoid) against `FLUXIONS_EVENTS_THRESHOLD`. But a breath is not two sounds because it is a little
+like a sigh: of the sounds a person makes, a moment has the surest. ``env`` may stand beside it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.domain import SAMPLE_RATE_HZ, Seconds, SoundEvent, Span, Word
+from schemas.engines import EngineChoice, EngineInfo, EventDetectorCapabilities, Samples
+from serve.events.labels import ENV, tags_of
+from serve.events.placing import merged, together
+from serve.events.rules import HESITATION, PAUSE, by_start, hesitations, pauses
+from serve.models import ModelFiles, cannot_load, engine_revision, resolve, torch_device
+
+Scores = NDArray[np.float32]
+"""``(num_cells, num_tags) float32``: how sure it is that a tag's sound is heard in a cell, in [0, 1]."""
+
+LONGEST_WINDOW_SECS: Final[Seconds] = 2.0
+_FRAME_SECS: Final[Seconds] = 0.01
+_BATCH: Final = 32
+_SILENCE_DBFS: Final = -70.0
+"""A window that is softer throughout holds nothing anybody could name."""
+_METHOD_VERSION: Final = 1
+"""Raised when windows, labels or merging change what comes out."""
+
+
+def describe(chosen: EngineChoice) -> EngineInfo:
+    """What the detector is, from the model's files alone. Raises Unavailable for a model that cannot serve."""
+    return _describe(chosen, resolve(chosen))
+
+
+def build(chosen: EngineChoice) -> AcousticEventDetector:
+    """The detector, loaded and warm. Raises Unavailable for a model that cannot serve."""
+    return AcousticEventDetector(chosen, resolve(chosen))
+
+
+class AcousticEventDetector:
+    """A `schemas.engines.EventDetector` that listens; pauses and hesitations it takes from voice activity and words too."""
+
+    def __init__(self, chosen: EngineChoice, files: ModelFiles) -> None:
+        import torch
+        from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+        self._info = _describe(chosen, files)
+        self._threshold = chosen.settings.events_threshold
+        self._torch, self._device = torch, torch_device(chosen)
+        self._extractor: Any = AutoFeatureExtractor.from_pretrained(  # type: ignore[no-untyped-call]
+            files.path, local_files_only=True
+        )
+        if self._extractor.sampling_rate != SAMPLE_RATE_HZ:
+            raise cannot_load(
+                chosen, f"it hears {self._extractor.sampling_rate} Hz", f"choose a model for {SAMPLE_RATE_HZ} Hz"
+            )
+        model = AutoModelForAudioClassification.from_pretrained(files.path, local_files_only=True)
+        self._model = model.to(self._device).eval()
+        self._tags = tags_of(model.config.id2label)
+        heard_secs = getattr(self._extractor, "max_length", None) or LONGEST_WINDOW_SECS / _FRAME_SECS
+        self.window_secs: Seconds = min(LONGEST_WINDOW_SECS, heard_secs * _FRAME_SECS)
+        self.observe(np.full(SAMPLE_RATE_HZ, 0.1, np.float32))
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def observe(self, samples: Samples, offset_secs: Seconds = 0.0) -> list[SoundEvent]:
+        """Events of one block, each at least half a window long; see `schemas.engines.EventDetector.observe`."""
+        scores, cell_secs = self._scores(samples), self.window_secs / 2
+        found: list[SoundEvent] = []
+        for tag, sure in zip(self._tags, _surest(scores, list(self._tags)).T, strict=True):
+            cells = np.flatnonzero(sure >= self._threshold)
+            found += (SoundEvent(tag, c * cell_secs, (c + 1) * cell_secs, float(sure[c])) for c in cells.tolist())
+        duration = len(samples) / SAMPLE_RATE_HZ
+        return [
+            SoundEvent(e.tag, e.start_secs + offset_secs, min(e.end_secs, duration) + offset_secs, e.confidence)
+            for e in merged(found, cell_secs)
+        ]
+
+    def detect(
+        self,
+        speech: Sequence[Span],
+        words: Sequence[Word],
+        duration_secs: Seconds,
+        heard: Sequence[SoundEvent] = (),
+    ) -> list[SoundEvent]:
+        """What was heard, each sound between the words it was heard among, with pauses and hesitations."""
+        read = by_start([*pauses(speech, duration_secs), *hesitations(words, duration_secs)])
+        return together(read, merged(heard, self.window_secs / 2), words)
+
+    def _scores(self, samples: Samples) -> Scores:
+        """Every cell by the window around it; the first and last see only what there is."""
+        half = round(self.window_secs / 2 * SAMPLE_RATE_HZ)
+        starts = np.arange(0, len(samples), half)
+        scores = np.zeros((len(starts), len(self._tags)), np.float32)
+        loud = [(i, w) for i, start in enumerate(starts) if _audible(w := _window(samples, int(start), half))]
+        for at in range(0, len(loud), _BATCH):
+            rows, windows = zip(*loud[at : at + _BATCH], strict=True)
+            scores[list(rows)] = self._classified(windows)
+        return scores
+
+    def _classified(self, windows: Sequence[Samples]) -> Scores:
+        torch = self._torch
+        features: Any = self._extractor(list(windows), sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt")
+        with torch.inference_mode():
+            outputs = torch.sigmoid(self._model(**features.to(self._device)).logits.float())
+        each = outputs.cpu().numpy()
+        return np.stack([each[:, list(rows)].max(axis=1) for rows in self._tags.values()], axis=1).astype(np.float32)
+
+
+def _window(samples: Samples, cell_start: int, half: int) -> Samples:
+    return samples[max(0, cell_start - half // 2) : cell_start + half + half // 2]
+
+
+def _audible(window: Samples) -> bool:
+    return bool(np.abs(window).max(initial=0.0) > 10 ** (_SILENCE_DBFS / 20))
+
+
+def _surest(scores: Scores, tags: list[str]) -> Scores:
+    """The same with all but the surest of a person's sounds at nought in each cell."""
+    own = np.array([tag != ENV for tag in tags])
+    people = np.where(own, scores, -1.0)
+    return np.where(~own | (people == people.max(axis=1, keepdims=True)), scores, np.float32(0)).astype(np.float32)
+
+
+def _describe(chosen: EngineChoice, files: ModelFiles) -> EngineInfo:
+    labels = json.loads((files.path / "config.json").read_text()).get("id2label", {}) if files.path.is_dir() else {}
+    tags = tags_of({int(number): str(label) for number, label in labels.items()})
+    if not tags:
+        raise cannot_load(
+            chosen, "none of its labels names a sound of the API", "choose a model trained on AudioSet, such as AST"
+        )
+    version = importlib.metadata.version("transformers")
+    options = {"threshold": chosen.settings.events_threshold, "method": _METHOD_VERSION}
+    return EngineInfo(
+        slot=chosen.slot,
+        engine=chosen.engine,
+        model=chosen.model,
+        revision=engine_revision("audio-classification", version, files, options),
+        capabilities=asdict(
+            EventDetectorCapabilities((PAUSE, HESITATION, *(tag for tag in tags if tag != HESITATION)), acoustic=True)
+        ),
+    )
