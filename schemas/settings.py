@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _MIB = 1024 * 1024
@@ -117,6 +117,22 @@ class JobSettings(_Concern):
     )
 
 
+class ArchiveSettings(_Concern):
+    """How archives are worked on."""
+
+    archive_batch_files: int = Field(50, ge=1, le=100, description="Files of an archive that make one Dask task.")
+    archive_workers: int = Field(2, ge=1, le=256, description="Processes of the local Dask cluster an archive starts.")
+    archive_files_at_once: int = Field(
+        4, ge=1, le=64, description="Files, and utterances on their way to the engines, one Dask worker has at once."
+    )
+    dask_address: str = Field(
+        "", description="Dask scheduler that archives use, as `tcp://HOST:PORT`; default a cluster of their own."
+    )
+    operator_key: SecretStr = Field(
+        SecretStr(""), description="Key archives show the gateway; default the one kept in `HOME/keys/operator`."
+    )
+
+
 class SpeechSettings(_Concern):
     """What speaking may cost."""
 
@@ -206,6 +222,7 @@ CONCERNS: tuple[type[_Concern], ...] = (
     StorageSettings,
     LimitSettings,
     JobSettings,
+    ArchiveSettings,
     SpeechSettings,
     EngineSettings,
 )
@@ -221,6 +238,7 @@ class Settings(BaseModel):
     storage: StorageSettings = Field(default_factory=StorageSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     jobs: JobSettings = Field(default_factory=JobSettings)
+    archives: ArchiveSettings = Field(default_factory=ArchiveSettings)
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
     engines: EngineSettings = Field(default_factory=EngineSettings)
 
