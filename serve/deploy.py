@@ -22,7 +22,7 @@ from serve.instance import ensure_key
 from serve.ledger import NAMESPACE, RemoteLedger
 
 _CLUSTER_SECS = 60.0
-_WATCH_SECS = 2.0
+_WATCH_SECS = 10.0
 
 logger = logging.getLogger("fluxions.deploy")
 

@@ -144,6 +144,9 @@ def environment(settings: Settings, instance: Instance) -> dict[str, str]:
         "RAY_TMPDIR": temp,
         "RAY_ADDRESS": f"127.0.0.1:{ports['gcs']}",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        # Ray's own beat on an idle instance, 19 % of a core at its defaults and 13 % so: engines want those cores.
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{temp}/haproxy/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{temp}/haproxy/admin.sock",
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": f"{temp}/haproxy",
