@@ -7,13 +7,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from audio.vad import FRAME_SAMPLES, FRAME_SECS, Probabilities, regions
+from audio.vad import FRAME_SECS, Probabilities, regions
 from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span
 
 THRESHOLD = 0.5
 PAD_SECS: Seconds = 0.3
 MIN_SILENCE_SECS: Seconds = 0.3
 """Threshold, pad and silence with the lowest word error rate of those measured with the embedded recogniser (0.289)."""
+
+OVERLAP_SECS: Seconds = 1.0
+"""How much of running speech both pieces hear where it must be cut: longer than nearly every word."""
 
 VOICED_THRESHOLD = 0.3
 VOICED_MIN_SILENCE_SECS: Seconds = 0.5
@@ -52,11 +55,12 @@ def voiced(probabilities: Probabilities, duration_secs: Seconds) -> list[Span]:
 
 
 def utterances(probabilities: Probabilities, duration_secs: Seconds, max_secs: Seconds) -> list[Span]:
-    """Sorted spans that do not overlap and lie inside the recording; none is longer than ``max_secs``.
+    """Spans sorted by start and inside the recording; none is longer than ``max_secs``.
 
-    Every frame with a probability of at least `THRESHOLD` lies in exactly one of them. A stretch of speech that is too long
-    is cut at the start of its least likely frame within the last third of what may be taken. Raises ValueError if
-    ``max_secs`` is under one second.
+    Every frame with a probability of at least `THRESHOLD` lies in one of them. A stretch of speech that is too long is cut
+    where it is quietest within the last third of what may be taken, and its two pieces overlap by up to `OVERLAP_SECS`
+    around that place, so that every word is whole in one of them; `audio.joining` makes one of what is heard twice. Other
+    spans do not overlap. Raises ValueError if ``max_secs`` is under one second.
     """
     if max_secs < 1.0:
         raise ValueError(f"max_secs is {max_secs}; a recogniser must take at least 1 s")
@@ -71,13 +75,16 @@ def utterances(probabilities: Probabilities, duration_secs: Seconds, max_secs: S
 
 
 def _cut(probabilities: Probabilities, span: Span, max_secs: Seconds) -> Iterator[Span]:
+    half = min(OVERLAP_SECS, max_secs / 4) / 2
     start = span.start_secs
     # Half a sample absorbs the rounding of seconds.
     while span.end_secs - start > max_secs + 0.5 / SAMPLE_RATE_HZ:
-        first = math.ceil((start + max_secs * 2 / 3) / FRAME_SECS)
-        last = math.floor((start + max_secs) / FRAME_SECS)
-        frame = first + int(np.argmin(probabilities[first : last + 1]))
-        cut = frame * FRAME_SAMPLES / SAMPLE_RATE_HZ
-        yield Span(start, cut)
-        start = cut
+        reach = max_secs - half
+        first = math.ceil((start + reach * 2 / 3) / FRAME_SECS)
+        last = math.floor((start + reach) / FRAME_SECS)
+        # One frame alone may be the closure of a consonant.
+        around = np.convolve(probabilities[first - 1 : last + 2], np.full(3, 1 / 3), "valid")
+        middle = (first + int(np.argmin(around))) * FRAME_SECS
+        yield Span(start, middle + half)
+        start = middle - half
     yield Span(start, span.end_secs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -30,8 +30,8 @@ _QUIET_SECS: Seconds = 0.5
 """Length of the quiet stretch in whose middle a block ends."""
 _SEARCHED_SHARE = 0.2
 """The end of a block is looked for in this last share of its longest length."""
-_KEY_VERSION = 2
-"""Part of every key: raised when `HeardBlock.to_json` changes."""
+_KEY_VERSION = 4
+"""Part of every key: raised when `HeardBlock.to_json` changes, or how utterances are made one sequence of words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Block:
     utterances: tuple[Span, ...]
     speech: tuple[Span, ...]
     key: str
+    sounds_key: str | None
+    """What is heard in it besides speech is kept by this; None where nobody listens for that."""
     seal: bytes
     """32 bytes that only the block's sound gives; `key` does not tell them."""
 
@@ -68,19 +70,17 @@ class HeardBlock:
         return cls(tuple(wire.recognition_from_json(r) for r in data["recognitions"]), windows)
 
     def sealed(self, seal: bytes) -> str:
-        """As it is kept: encrypted (Fernet) with a key that needs the very sound."""
-        return _cipher(seal).encrypt(orjson.dumps(self.to_json())).decode()
+        """As it is kept: see the function `sealed`."""
+        return sealed(self.to_json(), seal)
 
     @classmethod
     def opened(cls, kept: str, seal: bytes) -> HeardBlock:
         """What ``sealed`` gave. Raises cryptography.fernet.InvalidToken for another seal."""
-        return cls.from_json(orjson.loads(_cipher(seal).decrypt(kept.encode())))
+        return cls.from_json(unsealed(kept, seal))
 
     def placed(self, offset_secs: Seconds) -> HeardBlock:
         """The same, counted from the start of a recording in which the block begins at ``offset_secs``."""
-        moved = (
-            None if self.windows is None else replace(self.windows, centers_secs=self.windows.centers_secs + offset_secs)
-        )
+        moved = None if self.windows is None else self.windows.shifted(offset_secs)
         return HeardBlock(tuple(shift(r, offset_secs) for r in self.recognitions), moved)
 
     def segments(self) -> tuple[Segment, ...]:
@@ -114,28 +114,39 @@ def blocks_of(
     longest_secs: Seconds,
     utterance_max_secs: Seconds,
     engine_revision: str,
+    sounds_revision: str | None = None,
 ) -> list[Block]:
-    """The blocks of a recording. Reads all of it once, a block at a time."""
+    """The blocks of a recording, heard for sounds too if ``sounds_revision`` names an engine. Reads all of it once."""
     found = []
     for number, span in enumerate(bounds(probabilities, pcm.duration_secs, longest_secs)):
         first, last = round(span.start_secs / FRAME_SECS), round(span.end_secs / FRAME_SECS + 0.49)
         asked = utterances(probabilities[first:last], span.duration_secs, utterance_max_secs)
         talk = clip(speech, span)
         sound = pcm.read_bytes(span)
-        key = _key(sound, asked, talk, engine_revision)
+        key = _key(sound, engine_revision, wire.spans_to_json(asked), wire.spans_to_json(talk))
+        sounds_key = _key(sound, sounds_revision, "sounds") if sounds_revision else None
         seal = hashlib.blake2b(sound, digest_size=32, person=b"seal").digest()
-        found.append(Block(number, span, tuple(asked), tuple(talk), key, seal))
+        found.append(Block(number, span, tuple(asked), tuple(talk), key, sounds_key, seal))
     return found
+
+
+def sealed(data: Any, seal: bytes) -> str:
+    """JSON ``data`` as it is kept: encrypted (Fernet) with a key that needs the very sound."""
+    return _cipher(seal).encrypt(orjson.dumps(data)).decode()
+
+
+def unsealed(kept: str, seal: bytes) -> Any:
+    """What `sealed` was given. Raises cryptography.fernet.InvalidToken for another seal."""
+    return orjson.loads(_cipher(seal).decrypt(kept.encode()))
 
 
 def _cipher(seal: bytes) -> Fernet:
     return Fernet(base64.urlsafe_b64encode(seal))
 
 
-def _key(pcm: bytes, asked: Sequence[Span], talk: Sequence[Span], engine_revision: str) -> str:
+def _key(pcm: bytes, revision: str, *asked: Any) -> str:
     """SHA-256, in hex, of everything the result depends on."""
-    said = [_KEY_VERSION, engine_revision, wire.spans_to_json(asked), wire.spans_to_json(talk)]
-    digest = hashlib.sha256(orjson.dumps(said))
+    digest = hashlib.sha256(orjson.dumps([_KEY_VERSION, revision, *asked]))
     digest.update(b"\0")
     digest.update(pcm)
     return digest.hexdigest()

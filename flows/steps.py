@@ -10,6 +10,7 @@ from pathlib import Path
 
 from audio.decode import Decoded, Decoder
 from audio.encode import encode_playback
+from audio.joining import joined
 from audio.pcm import PcmFile
 from audio.segment import talk, utterances, voiced
 from audio.speakers import assign_speakers
@@ -19,7 +20,7 @@ from flows.client import ClaimedJob, OperatorClient
 from flows.progress import Reporter
 from flows.text import readable
 from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
-from schemas.engines import VoiceWindows
+from schemas.engines import EngineInfo, VoiceWindows
 from schemas.settings import EngineSettings, JobSettings
 
 BLOCK_SECS: Seconds = 300.0
@@ -56,6 +57,15 @@ class Listening:
     """Of speech, by frame."""
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the engines make of a recording: words by utterance, who speaks when, and sounds that are not words."""
+
+    recognitions: Sequence[Recognition]
+    turns: Sequence[Turn]
+    sounds: Sequence[SoundEvent]
+
+
 async def listen(tools: Tools, source: Path, folder: Path) -> Listening:
     """Decode to 16 kHz mono in ``folder`` and find speech. Raises InvalidAudio."""
     target = folder / "decoded.s16"
@@ -77,11 +87,11 @@ async def recognize(tools: Tools, heard: Listening, reporter: Reporter) -> list[
             recognition = await tools.client.recognize(heard.pcm.read_bytes(span))
         done += 1
         reporter.done(done / len(heard.utterances))
-        return shift(recognition, span.start_secs)
+        return recognition
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(span)) for span in heard.utterances]
-    return [task.result() for task in tasks]
+    return joined([task.result() for task in tasks], heard.utterances)
 
 
 async def diarize(tools: Tools, heard: Listening, hint: SpeakerHint) -> list[Turn]:
@@ -92,6 +102,21 @@ async def diarize(tools: Tools, heard: Listening, hint: SpeakerHint) -> list[Tur
         if speech:
             windows.append(await tools.client.observe(heard.pcm.read_bytes(block), speech, block.start_secs))
     return await tools.client.resolve(windows, heard.speech, hint) if windows else []
+
+
+async def detector(tools: Tools, job: ClaimedJob) -> EngineInfo | None:
+    """What listens for sounds that are not words; None where nobody asks for them, or the engine only reads."""
+    info = await tools.client.event_detector() if job.non_speech else None
+    return info if info is not None and info.capabilities["acoustic"] else None
+
+
+async def observe_events(tools: Tools, job: ClaimedJob, heard: Listening) -> list[SoundEvent]:
+    """Sounds that are not words, block by block."""
+    found: list[SoundEvent] = []
+    if await detector(tools, job):
+        for block in blocks(heard.pcm.duration_secs):
+            found += await tools.client.observe_events(heard.pcm.read_bytes(block), block.start_secs)
+    return found
 
 
 async def transcribe(tools: Tools, job: ClaimedJob, folder: Path, reporter: Reporter) -> Transcript:
@@ -106,15 +131,12 @@ async def transcribe(tools: Tools, job: ClaimedJob, folder: Path, reporter: Repo
     async with asyncio.TaskGroup() as group:
         hearing = group.create_task(hear(tools, job, heard, reporter))
         group.create_task(keep_playback(tools, job, heard, folder))
-    recognitions, turns = hearing.result()
     reporter.stage("finishing")
-    return await compose(tools, job, heard, recognitions, turns, began)
+    return await compose(tools, job, heard, hearing.result(), began)
 
 
-async def hear(
-    tools: Tools, job: ClaimedJob, heard: Listening, reporter: Reporter
-) -> tuple[Sequence[Recognition], list[Turn]]:
-    """What is said, by utterance, and who speaks when."""
+async def hear(tools: Tools, job: ClaimedJob, heard: Listening, reporter: Reporter) -> Heard:
+    """Ask the engines about a recording, in blocks that are kept if it is long."""
     if heard.pcm.duration_secs > tools.jobs.long_file_secs:
         # Prefect takes a second to import, and most workers never see a long recording.
         from flows.transcribe import hear_in_blocks
@@ -124,7 +146,8 @@ async def hear(
     async with asyncio.TaskGroup() as group:
         recognizing = group.create_task(recognize(tools, heard, reporter))
         diarizing = group.create_task(diarize(tools, heard, job.speakers))
-    return recognizing.result(), diarizing.result()
+        sounds = group.create_task(observe_events(tools, job, heard))
+    return Heard(recognizing.result(), diarizing.result(), sounds.result())
 
 
 async def keep_playback(tools: Tools, job: ClaimedJob, heard: Listening, folder: Path) -> None:
@@ -135,31 +158,26 @@ async def keep_playback(tools: Tools, job: ClaimedJob, heard: Listening, folder:
     target.unlink()
 
 
-async def compose(
-    tools: Tools,
-    job: ClaimedJob,
-    heard: Listening,
-    recognitions: Sequence[Recognition],
-    turns: Sequence[Turn],
-    began: float,
-) -> Transcript:
+async def compose(tools: Tools, job: ClaimedJob, heard: Listening, found: Heard, began: float) -> Transcript:
     """Words, turns and events put together; ``began`` is the monotonic time the job was started."""
-    words = [w for r in recognitions for w in r.words]
-    speakers, order = assemble.renumber(assign_speakers(words, turns))
-    punctuated = any(r.punctuated for r in recognitions)
+    words = [w for r in found.recognitions for w in r.words]
+    # Of those who talk at once, the more prominent one is whom the recogniser understood.
+    exclusive = [turn for turn in found.turns if not turn.overlap]
+    speakers, order = assemble.renumber(assign_speakers(words, exclusive))
+    punctuated = any(r.punctuated for r in found.recognitions)
     segments = readable(assemble.segments_of(words, speakers), punctuated=punctuated)
     events: tuple[SoundEvent, ...] = ()
     if job.non_speech:
-        found = await tools.client.detect_events(heard.voiced, words, heard.pcm.duration_secs)
-        events = assemble.attribute(found, segments)
-    languages = [r.language for r in recognitions if r.language]
+        sounds = await tools.client.detect_events(heard.voiced, words, heard.pcm.duration_secs, found.sounds)
+        events = assemble.attribute(sounds, segments)
+    languages = [r.language for r in found.recognitions if r.language]
     return Transcript(
         text=assemble.text_of(segments, events),
         segments=segments,
         events=events,
         language=max(set(languages), key=languages.count) if languages else "en",
         num_speakers=len(order),
-        num_chunks=len(recognitions),
+        num_chunks=len(found.recognitions),
         audio_duration_secs=heard.pcm.duration_secs,
         processing_secs=round(time.monotonic() - began, 3),
         engine_revision=job.engine_revision,

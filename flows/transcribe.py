@@ -16,11 +16,11 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 from prefect import flow, get_client, task
@@ -31,11 +31,13 @@ from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.states import Crashed
 from prefect.tasks import exponential_backoff
 
-from flows.blocks import Block, HeardBlock, blocks_of
+from audio.joining import joined
+from flows.blocks import Block, HeardBlock, blocks_of, sealed, unsealed
 from flows.client import ClaimedJob
 from flows.progress import Reporter
-from flows.steps import Listening, Tools, shift
-from schemas.domain import Recognition, Seconds, Span, Turn
+from flows.steps import Heard, Listening, Tools, detector
+from schemas import wire
+from schemas.domain import Recognition, Seconds, SoundEvent, Span
 from schemas.errors import Conflict, InvalidRequest, NotFound
 
 _FIRST_WAIT_SECS: Seconds = 1.0
@@ -43,6 +45,8 @@ _LONGEST_WAIT_SECS: Seconds = 10.0
 _HEALTH_TIMEOUT_SECS: Seconds = 5.0
 
 T = TypeVar("T")
+_What = Literal["speech", "sounds"]
+"""What a block is heard for: speech is words and voices."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ class Recording:
     blocks: list[Block]
     loop: asyncio.AbstractEventLoop
     found: dict[int, HeardBlock] = field(default_factory=dict)
+    sounds: dict[int, list[SoundEvent]] = field(default_factory=dict)
     computed: set[int] = field(default_factory=set)
     own: asyncio.Semaphore = field(init=False)
     """Fewer utterances at once than the worker may send, so that a short recording finds a free place."""
@@ -72,14 +77,30 @@ class Recording:
             utterances = [group.create_task(self._recognize(block, n)) for n in range(len(block.utterances))]
             windows = group.create_task(self._observe(block)) if block.speech else None
         self.computed.add(number)
-        heard = HeardBlock(tuple(u.result() for u in utterances), windows.result() if windows else None)
+        found = joined([u.result() for u in utterances], block.utterances)
+        heard = HeardBlock(tuple(found), windows.result() if windows else None)
         return heard.sealed(block.seal)
+
+    async def hear_sounds(self, number: int) -> str:
+        """Ask the event detector about a block; runs in the worker's loop."""
+        block = self.blocks[number]
+        found = await self.tools.client.observe_events(self.heard.pcm.read_bytes(block.span), 0.0)
+        return sealed(wire.events_to_json(found), block.seal)
 
     def take(self, number: int, found: str) -> None:
         """A block is finished, now or in an earlier run; runs in the worker's loop."""
         block = self.blocks[number]
         self.found[number] = HeardBlock.opened(found, block.seal).placed(block.span.start_secs)
         self._tell()
+
+    def take_sounds(self, number: int, found: str) -> None:
+        """The same for the sounds of a block that are not words."""
+        block = self.blocks[number]
+        at = block.span.start_secs
+        self.sounds[number] = [
+            replace(e, start_secs=e.start_secs + at, end_secs=e.end_secs + at)
+            for e in wire.events_from_json(unsealed(found, block.seal))
+        ]
 
     def _tell(self) -> None:
         whole = self.heard.pcm.duration_secs
@@ -93,7 +114,7 @@ class Recording:
         start, end = (block.span.start_secs + at for at in (span.start_secs, span.end_secs))
         async with self.own, self.tools.in_flight:
             pcm = self.heard.pcm.read_bytes(Span(start, end))
-            return shift(await self.tools.client.recognize(pcm), span.start_secs)
+            return await self.tools.client.recognize(pcm)
 
     async def _observe(self, block: Block) -> Any:
         return await self.tools.client.observe(self.heard.pcm.read_bytes(block.span), block.speech, 0.0)
@@ -115,7 +136,7 @@ def _worth_trying_again(_: Any, __: Any, state: Any) -> bool:
 
 @task(
     name="block",
-    task_run_name="block {number}",
+    task_run_name="block {number}, {what}",
     persist_result=True,
     result_serializer="json",
     retries=4,
@@ -123,38 +144,41 @@ def _worth_trying_again(_: Any, __: Any, state: Any) -> bool:
     retry_jitter_factor=0.5,
     retry_condition_fn=_worth_trying_again,
 )
-async def hear_block(number: int, key: str) -> str:
+async def hear_block(number: int, what: _What, key: str) -> str:
     """One block heard by the engines, sealed; ``key`` is what its result is kept by."""
     recording = _recording.get()
-    return await _there(recording.loop, recording.hear(number))
+    hear = recording.hear if what == "speech" else recording.hear_sounds
+    return await _there(recording.loop, hear(number))
 
 
 @flow(name="transcribe", flow_run_name="job {job_id}", persist_result=False)
-async def transcribe_blocks(job_id: int, keys: list[str], at_once: int) -> None:
-    """Every block of a recording, ``at_once`` of them at a time, in order."""
+async def transcribe_blocks(job_id: int, keys: list[str], sound_keys: list[str], at_once: int) -> None:
+    """Every block of a recording, ``at_once`` of them at a time, in order; its sounds too if there are ``sound_keys``."""
     recording = _recording.get()
     policy = CacheKeyFnPolicy(cache_key_fn=_key).configure(key_storage=recording.tools.kept / "keys")
     hear = hear_block.with_options(cache_policy=policy)
     places = asyncio.Semaphore(at_once)
 
-    async def one(number: int, key: str) -> None:
+    async def one(number: int, what: _What, key: str) -> None:
         async with places:
-            found = await hear(number, key)
-        recording.loop.call_soon_threadsafe(recording.take, number, found)
+            found = await hear(number, what, key)
+        take = recording.take if what == "speech" else recording.take_sounds
+        recording.loop.call_soon_threadsafe(take, number, found)
 
     async with asyncio.TaskGroup() as group:
         for number, key in enumerate(keys):
-            group.create_task(one(number, key))
+            group.create_task(one(number, "speech", key))
+            if sound_keys:
+                group.create_task(one(number, "sounds", sound_keys[number]))
 
 
 def _key(_: Any, parameters: dict[str, Any]) -> str:
     return str(parameters["key"])
 
 
-async def hear_in_blocks(
-    tools: Tools, job: ClaimedJob, heard: Listening, reporter: Reporter
-) -> tuple[Sequence[Recognition], list[Turn]]:
-    """What is said, by utterance, and who speaks when. Raises EngineFailure, Unavailable, Conflict."""
+async def hear_in_blocks(tools: Tools, job: ClaimedJob, heard: Listening, reporter: Reporter) -> Heard:
+    """Ask the engines about a recording block by block. Raises EngineFailure, Unavailable, Conflict."""
+    listens = await detector(tools, job)
     blocks = await asyncio.to_thread(
         blocks_of,
         heard.pcm,
@@ -163,6 +187,7 @@ async def hear_in_blocks(
         longest_secs=tools.jobs.block_secs,
         utterance_max_secs=tools.engines.utterance_max_secs,
         engine_revision=job.engine_revision,
+        sounds_revision=listens.revision if listens else None,
     )
     await asyncio.to_thread(prune, tools.kept, tools.jobs.block_cache_days * 86_400)
     recording = Recording(tools, job, heard, reporter, blocks, asyncio.get_running_loop())
@@ -172,7 +197,8 @@ async def hear_in_blocks(
     found = [recording.found[block.number] for block in blocks]
     windows = [f.windows for f in found if f.windows is not None]
     turns = await tools.client.resolve(windows, heard.speech, job.speakers) if windows else []
-    return [r for f in found for r in f.recognitions], turns
+    sounds = [sound for number in sorted(recording.sounds) for sound in recording.sounds[number]]
+    return Heard([r for f in found for r in f.recognitions], turns, sounds)
 
 
 async def _run_to_the_end(recording: Recording) -> None:
@@ -202,7 +228,9 @@ async def _run(recording: Recording) -> None:
     _recording.set(recording)
     with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: recording.tools.kept / "results"}):
         await _close_earlier_runs(recording.job.id)
-        await transcribe_blocks(recording.job.id, [b.key for b in recording.blocks], recording.tools.jobs.blocks_at_once)
+        keys = [block.key for block in recording.blocks]
+        sound_keys = [block.sounds_key for block in recording.blocks if block.sounds_key]
+        await transcribe_blocks(recording.job.id, keys, sound_keys, recording.tools.jobs.blocks_at_once)
 
 
 async def _close_earlier_runs(job_id: int) -> None:

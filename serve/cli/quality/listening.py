@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from audio.decode import Decoder
+from audio.joining import joined
 from audio.pcm import PcmFile, to_float
 from audio.segment import talk, utterances
 from audio.speakers import assign_speakers
 from audio.vad import VoiceActivity
-from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span, Turn, Word
+from schemas.domain import SAMPLE_RATE_HZ, Recognition, Seconds, Span, Turn, Word
 from schemas.engines import Diarizer, Recognizer, Samples
 from schemas.settings import Settings
 from serve.cli.quality.corpus import Reference
@@ -60,16 +61,13 @@ class Listener:
 
     def words(self, samples: Samples) -> list[Word]:
         """Words of ``(num_samples,) float32`` at 16 kHz, utterance by utterance."""
-        found: list[Word] = []
         duration = len(samples) / SAMPLE_RATE_HZ
-        for span in utterances(self._voice_activity.probabilities(samples), duration, self._max_secs):
+        spans = utterances(self._voice_activity.probabilities(samples), duration, self._max_secs)
+        found: list[Recognition] = []
+        for span in spans:
             piece = samples[round(span.start_secs * SAMPLE_RATE_HZ) : round(span.end_secs * SAMPLE_RATE_HZ)]
-            (recognition,) = self._recognizer.recognize([piece])
-            found += [
-                Word(w.text, w.start_secs + span.start_secs, w.end_secs + span.start_secs, w.confidence)
-                for w in recognition.words
-            ]
-        return found
+            found += self._recognizer.recognize([piece])
+        return [word for recognition in joined(found, spans) for word in recognition.words]
 
     def turns(self, samples: Samples) -> list[Turn]:
         """Who speaks when, observed in blocks of five minutes and resolved once."""
