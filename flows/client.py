@@ -14,9 +14,21 @@ import httpx
 import orjson
 
 from schemas import wire
-from schemas.domain import Progress, Recognition, Seconds, Segment, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
-from schemas.engines import VoiceWindows
-from schemas.errors import FluxionsError, ServerUnreachable, error_from_response
+from schemas.domain import (
+    Lane,
+    Progress,
+    Recognition,
+    Seconds,
+    Segment,
+    SoundEvent,
+    Span,
+    SpeakerHint,
+    Transcript,
+    Turn,
+    Word,
+)
+from schemas.engines import EngineInfo, VoiceWindows
+from schemas.errors import FluxionsError, ServerUnreachable, Unavailable, error_from_response
 
 _CHUNK_BYTES = 256 * 1024
 _FIRST_PAUSE_SECS = 0.05
@@ -111,14 +123,24 @@ class OperatorClient:
     async def store_playback(self, job: ClaimedJob, source: Path) -> None:
         await self._send_file(f"/operator/jobs/{job.id}/playback", {"lease": job.lease}, source)
 
-    async def recognize(self, pcm: bytes) -> Recognition:
-        """``pcm``: one utterance, s16le 16 kHz mono."""
-        return wire.recognition_from_json(await self._json("POST", "/operator/recognize", content=pcm))
+    async def utterances_at_once(self) -> int:
+        """Utterances that keep all recognisers busy: for each, what it works on at once, and as much again to follow."""
+        for model in (await self._json("GET", "/v1/models"))["data"]:
+            if model["slot"] == "recognizer":
+                return 2 * int(model["replicas"]) * int(model["capabilities"].get("max_batch", 1))
+        raise Unavailable("the server names no recogniser")
 
-    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds) -> VoiceWindows:
+    async def recognize(self, pcm: bytes, lane: Lane = "interactive") -> Recognition:
+        """``pcm``: one utterance, s16le 16 kHz mono."""
+        path, params = "/operator/recognize", {"lane": lane}
+        return wire.recognition_from_json(await self._json("POST", path, params=params, content=pcm))
+
+    async def observe(
+        self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds, lane: Lane = "interactive"
+    ) -> VoiceWindows:
         """Speaker evidence of one block; ``speech`` counts from the block's start."""
         body = wire.pack({"speech": wire.spans_to_json(speech), "offset_secs": offset_secs}, pcm)
-        response = await self._request("POST", "/operator/diarization/observe", content=body)
+        response = await self._request("POST", "/operator/diarization/observe", params={"lane": lane}, content=body)
         return wire.windows_from_bytes(response.content)[0]
 
     async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint) -> list[Turn]:
@@ -127,16 +149,26 @@ class OperatorClient:
         body = wire.pack({"speech": wire.spans_to_json(speech), "speakers": asdict(hint)}, packed)
         return wire.turns_from_json((await self._json("POST", "/operator/diarization/resolve", content=body))["turns"])
 
+    async def event_detector(self) -> EngineInfo:
+        """What finds events: whether it listens, and the revision that what it hears is kept by."""
+        return EngineInfo(**await self._json("GET", "/operator/events/detector"))
+
+    async def observe_events(self, pcm: bytes, offset_secs: Seconds) -> list[SoundEvent]:
+        """What an engine that listens hears in one block."""
+        body = wire.pack({"offset_secs": offset_secs}, pcm)
+        return wire.events_from_json((await self._json("POST", "/operator/events/observe", content=body))["events"])
+
     async def detect_events(
-        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds
+        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds, heard: Sequence[SoundEvent]
     ) -> list[SoundEvent]:
+        """Events of the whole recording: from speech, words, and what was ``heard`` in its blocks."""
         body = {
             "speech": wire.spans_to_json(speech),
             "words": [[w.text, w.start_secs, w.end_secs, w.confidence] for w in words],
             "duration_secs": duration_secs,
+            "heard": wire.events_to_json(heard),
         }
-        found = await self._json("POST", "/operator/events", content=orjson.dumps(body))
-        return [SoundEvent(tag, start, end, confidence) for tag, start, end, confidence in found["events"]]
+        return wire.events_from_json((await self._json("POST", "/operator/events", content=orjson.dumps(body)))["events"])
 
     async def _json(self, method: str, path: str, **options: Any) -> Any:
         return orjson.loads((await self._request(method, path, **options)).content)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext
+from functools import partial
 from typing import Any, cast
 
 import ray
@@ -12,8 +14,8 @@ from ray.serve.handle import DeploymentHandle
 
 from lakehouse.objects import Objects
 from lakehouse.signing import Signer, home_secret
-from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
-from schemas.engines import EngineInfo, RenderedChunk, RenderRequest, VoiceProfile, VoiceWindows
+from schemas.domain import Lane, Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
+from schemas.engines import EngineInfo, RenderedChunk, RenderRequest, Slot, VoiceProfile, VoiceWindows
 from schemas.errors import FluxionsError, Unavailable
 from schemas.settings import Settings
 from serve.asr.deployment import RecognizerDeployment
@@ -24,41 +26,60 @@ from serve.gateway import backpressure
 from serve.gateway.app import create_app
 from serve.gateway.services import Services
 from serve.ledger import NAME, NAMESPACE, LedgerActor, RemoteLedger
+from serve.placement import PLACEMENT_CPUS, archive_places, options
+from serve.slots import SlotStatus, look
 from serve.tts.deployment import SynthesizerDeployment, stream
 
 APPLICATION = "fluxions"
-_PLACEMENT_CPUS = 0.05
 
 
 class RayEngines:
-    """The engines behind Ray Serve handles; our errors come out as they went in."""
+    """The engines behind Ray Serve handles; our errors come out as they went in.
+
+    Archive work waits here once it fills half of the places in the replicas, so that an interactive request never waits
+    for a place; in its replica it overtakes what waits there.
+    """
 
     def __init__(
         self,
+        settings: Settings,
         recognizer: DeploymentHandle[Any],
         diarizer: DeploymentHandle[Any],
         events: DeploymentHandle[Any],
         synthesizer: DeploymentHandle[Any],
     ) -> None:
+        self._settings = settings
         self._recognizer = recognizer
         self._diarizer = diarizer
         self._events = events
         self._synthesizer = synthesizer
+        self._archive: dict[Slot, asyncio.Semaphore] = {
+            slot: asyncio.Semaphore(archive_places(settings, slot)) for slot in ("recognizer", "diarizer")
+        }
 
-    async def recognize(self, pcm: bytes) -> Recognition:
-        return await _result(self._recognizer.recognize.remote(pcm))  # type: ignore[no-any-return]
+    async def recognize(self, pcm: bytes, lane: Lane = "interactive") -> Recognition:
+        async with self._place("recognizer", lane):
+            return await _result(self._recognizer.recognize.remote(pcm, lane))  # type: ignore[no-any-return]
 
-    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds) -> VoiceWindows:
-        return await _result(self._diarizer.observe.remote(pcm, list(speech), offset_secs))  # type: ignore[no-any-return]
+    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds, lane: Lane) -> VoiceWindows:
+        async with self._place("diarizer", lane):
+            response = self._diarizer.observe.remote(pcm, list(speech), offset_secs, lane)
+            return await _result(response)  # type: ignore[no-any-return]
 
     async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint) -> list[Turn]:
         response = self._diarizer.resolve.remote(list(windows), list(speech), hint)
         return await _result(response)  # type: ignore[no-any-return]
 
+    async def event_detector(self) -> EngineInfo:
+        return await _result(self._events.info.remote())  # type: ignore[no-any-return]
+
+    async def observe_events(self, pcm: bytes, offset_secs: Seconds) -> list[SoundEvent]:
+        return await _result(self._events.observe.remote(pcm, offset_secs))  # type: ignore[no-any-return]
+
     async def detect_events(
-        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds
+        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds, heard: Sequence[SoundEvent]
     ) -> list[SoundEvent]:
-        response = self._events.detect.remote(list(speech), list(words), duration_secs)
+        response = self._events.detect.remote(list(speech), list(words), duration_secs, list(heard))
         return await _result(response)  # type: ignore[no-any-return]
 
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderedChunk, None]:
@@ -73,9 +94,21 @@ class RayEngines:
         info: EngineInfo = await _result(self._synthesizer.info.remote())
         return profile, similarity, info.revision
 
-    async def infos(self) -> list[EngineInfo]:
-        handles = (self._recognizer, self._diarizer, self._events, self._synthesizer)
-        return [await _result(handle.info.remote()) for handle in handles]
+    async def slots(self) -> list[SlotStatus]:
+        handles: dict[Slot, DeploymentHandle[Any]] = {
+            "recognizer": self._recognizer,
+            "diarizer": self._diarizer,
+            "event_detector": self._events,
+            "synthesizer": self._synthesizer,
+        }
+        return await look(self._settings, {slot: partial(_info, handle) for slot, handle in handles.items()})
+
+    def _place(self, slot: Slot, lane: Lane) -> AbstractAsyncContextManager[Any]:
+        return self._archive[slot] if lane == "archive" else nullcontext()
+
+
+async def _info(handle: DeploymentHandle[Any]) -> EngineInfo:
+    return await _result(handle.info.remote())  # type: ignore[no-any-return]
 
 
 async def _result(response: Any) -> Any:
@@ -121,7 +154,7 @@ class Gateway:
             ledger=RemoteLedger(),
             objects=objects,
             signer=Signer(objects, home_secret(settings.home)),
-            engines=RayEngines(recognizer, diarizer, events, synthesizer),
+            engines=RayEngines(settings, recognizer, diarizer, events, synthesizer),
             engine_revision=engine_revision(settings),
         )
 
@@ -144,15 +177,18 @@ def start_ledger(settings: Settings) -> None:
 
 
 def build(settings: Settings) -> serve.Application:
-    """The application graph. Fractions of a CPU are for placement only; the recognisers take what the machine has."""
-    engines = settings.engines
-    recognizer = _replicas(RecognizerDeployment, engines.num_recognizers).bind(settings)
-    diarizer = _replicas(DiarizerDeployment, engines.diarizer_replicas).bind(settings)
-    events = _replicas(EventDetectorDeployment, 1).bind(settings)
-    synthesizer = _replicas(SynthesizerDeployment, 1).bind(settings)
-    gateway = _replicas(Gateway, engines.gateway_replicas)
-    return gateway.bind(settings, recognizer, diarizer, events, synthesizer)  # type: ignore[no-any-return]
+    """The application graph, for the cluster we are connected to. Raises InvalidParameter for an unknown engine."""
+    gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
 
+    def placed(deployment: Any, slot: Slot) -> Any:
+        return deployment.options(**options(settings, slot, gpus)).bind(settings)
 
-def _replicas(deployment: Any, count: int) -> Any:
-    return deployment.options(num_replicas=count, ray_actor_options={"num_cpus": _PLACEMENT_CPUS})
+    gateway: Any = Gateway
+    replicas, takes = settings.engines.gateway_replicas, {"num_cpus": PLACEMENT_CPUS}
+    return gateway.options(num_replicas=replicas, ray_actor_options=takes).bind(  # type: ignore[no-any-return]
+        settings,
+        placed(RecognizerDeployment, "recognizer"),
+        placed(DiarizerDeployment, "diarizer"),
+        placed(EventDetectorDeployment, "event_detector"),
+        placed(SynthesizerDeployment, "synthesizer"),
+    )

@@ -7,12 +7,13 @@ library, and describing a slot loads only the light part that knows its files.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from schemas.engines import Diarizer, EngineChoice, EngineInfo, EventDetector, Recognizer, Slot, Synthesizer
-from schemas.errors import FluxionsError, InvalidParameter
+from schemas.errors import FluxionsError, InvalidParameter, Unavailable
 from schemas.settings import Settings
 from serve.models import cannot_load, why_not
 
@@ -155,10 +156,35 @@ def engine_revision(settings: Settings) -> str:
     """One string that changes whenever the same recording could come out differently; part of every cache key.
 
     It names each listening slot's revision and the longest utterance, which decides where a recording is cut.
-    Raises as `describe_slot` does.
     """
-    revisions = [describe_slot(settings, slot).revision for slot in _LISTENING]
+    revisions = [slot_revision(settings, slot) for slot in _LISTENING]
     return "+".join([*revisions, f"utt{settings.engines.utterance_max_secs:g}"])
+
+
+def slot_revision(settings: Settings, slot: Slot) -> str:
+    """The revision of what serves ``slot``, or ``<slot>-unavailable``, which nothing is ever kept by."""
+    try:
+        return describe_slot(settings, slot).revision
+    except Unavailable:
+        return f"{slot}-unavailable"
+
+
+def num_replicas(settings: Settings, slot: Slot) -> tuple[int, int]:
+    """Fewest and most replicas of a slot. Raises InvalidParameter for an engine that does not exist.
+
+    A recogniser that brings its own model decodes on one core, so it gets as many replicas as there are cores; one that
+    loads a model uses all cores, or a GPU, and gets one unless more are asked for.
+    """
+    engines = settings.engines
+    if slot == "recognizer":
+        own = ENGINES[slot][choice(settings, slot).engine].model is None
+        fewest = engines.recognizer_replicas or ((os.cpu_count() or 1) if own else 1)
+        return fewest, max(fewest, engines.recognizer_replicas_max)
+    if slot == "diarizer":
+        return engines.diarizer_replicas, max(engines.diarizer_replicas, engines.diarizer_replicas_max)
+    if slot == "synthesizer":
+        return engines.synthesizer_replicas, max(engines.synthesizer_replicas, engines.synthesizer_replicas_max)
+    return 1, 1
 
 
 def _build(settings: Settings, slot: Slot) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from schemas.engines import Slot
-from schemas.errors import FluxionsError, InvalidParameter, Unavailable
+from schemas.errors import FluxionsError, Unavailable
 from schemas.settings import Settings
 from serve.engines import choice
 from serve.models import cannot_load, why_not
@@ -36,7 +36,7 @@ class Loaded(Generic[E]):
             engine = build(settings)
             warm_up(engine)
             self._engine = engine
-        except (Unavailable, InvalidParameter) as error:
+        except Unavailable as error:
             self._problem = Unavailable(error.message, code="model_unavailable", param=error.param)
         except FluxionsError:
             raise

@@ -16,7 +16,7 @@ from schemas.domain import TtsRender
 from schemas.engines import RenderedChunk, RenderRequest, VoiceProfile
 from schemas.errors import InvalidParameter, NotFound, Unauthenticated
 from schemas.settings import Settings
-from serve.engines import describe
+from serve.engines import slot_revision
 from serve.keeping import Copy, Keeper, Tally
 from serve.tts.voices import find_voice
 
@@ -108,7 +108,7 @@ class Speech:
         self._engines = engines
         self._previews: dict[str, NDArray[np.int16]] = {}
         self._keeper = Keeper(objects, ledger)
-        self._revision = next(info.revision for info in describe(settings) if info.slot == "synthesizer")
+        self._revision = slot_revision(settings, "synthesizer")
 
     async def voice(self, voice_id: str, account: str | None) -> VoiceProfile:
         """A built-in voice, or a cloned one of ``account``. Raises NotFound; Unauthenticated where a clone needs one."""

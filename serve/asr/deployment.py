@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 from ray import serve
@@ -19,21 +18,15 @@ from serve.asr.batching import Batcher
 from serve.engines import build_recognizer
 from serve.loading import Loaded
 
-_ROOM: Final = 64
-"""Requests a replica takes in beyond those it works on: they wait in its own queue, where interactive ones overtake."""
-
-
-def max_ongoing(max_batch: int) -> int:
-    """Requests a replica holds at once: a batch in hand, the next one, and room for those who overtake."""
-    return _ROOM + 2 * max_batch
-
 
 class _Served:
     """A recogniser and the queue before it."""
 
     def __init__(self, settings: Settings) -> None:
         self.recognizer = build_recognizer(settings)
-        max_batch = min(self.recognizer.info.capabilities["max_batch"], settings.engines.asr_max_batch)
+        info = self.recognizer.info
+        max_batch = min(info.capabilities["max_batch"], settings.engines.asr_max_batch)
+        self.info = replace(info, capabilities={**info.capabilities, "max_batch": max_batch})
         batcher = Batcher(self.recognizer, max_batch, settings.engines.asr_batch_secs)
         self.admission: Admission[Samples, Recognition] = Admission(batcher.run, batcher.choose, "recognizer")
 
@@ -41,7 +34,7 @@ class _Served:
         self.recognizer.recognize([_warm_up_sound()])
 
 
-@serve.deployment(max_ongoing_requests=_ROOM)
+@serve.deployment
 class RecognizerDeployment:
     """A replica is ready once it has recognised something; how many there are is the application's choice."""
 
@@ -56,11 +49,11 @@ class RecognizerDeployment:
         """
         samples, served = samples_from_pcm(pcm), self._loaded.engine
         recognition = await served.admission.submit(samples, samples.size / SAMPLE_RATE_HZ, lane)
-        return replace(recognition, punctuated=served.recognizer.info.capabilities["punctuation"])
+        return replace(recognition, punctuated=served.info.capabilities["punctuation"])
 
     async def info(self) -> EngineInfo:
         """Raises Unavailable where the model could not be loaded."""
-        return self._loaded.engine.recognizer.info
+        return self._loaded.engine.info
 
     async def check_health(self) -> None:
         """Answering is the proof: the replica's loop is free, and the recogniser replaces a decoder that dies."""

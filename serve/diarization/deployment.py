@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from ray import serve
 
@@ -17,9 +16,6 @@ from serve.asr.deployment import samples_from_pcm
 from serve.engines import build_diarizer
 from serve.loading import Loaded
 
-MAX_ONGOING: Final = 16
-"""Requests a replica takes in: they wait in its own queue, where interactive ones overtake."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Block:
@@ -28,7 +24,7 @@ class _Block:
     offset_secs: Seconds
 
 
-@serve.deployment(max_ongoing_requests=MAX_ONGOING)
+@serve.deployment
 class DiarizerDeployment:
     """The engine loads and warms itself before the replica is ready."""
 

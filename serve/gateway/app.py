@@ -13,6 +13,7 @@ from serve.gateway.routes import (
     health,
     history,
     imports,
+    models,
     objects,
     operator,
     progress,
@@ -58,5 +59,6 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(history.router, responses=_ERRORS)  # type: ignore[arg-type]
     app.include_router(objects.router)
     app.include_router(operator.router, responses=_ERRORS)  # type: ignore[arg-type]
+    app.include_router(models.router, responses=_ERRORS)  # type: ignore[arg-type]
     app.include_router(imports.router, responses=_ERRORS)  # type: ignore[arg-type]
     return app

@@ -24,6 +24,7 @@ from schemas.domain import (
     Conversation,
     ConversationTurn,
     Job,
+    Lane,
     NewJob,
     Outcome,
     Progress,
@@ -45,6 +46,7 @@ from schemas.settings import Settings
 from serve.cloning import Cloning
 from serve.gateway.auth import KeyRing
 from serve.gateway.limits import AnonymousLimits
+from serve.slots import SlotStatus
 from serve.speech import Speech
 
 
@@ -91,11 +93,16 @@ class LedgerClient(Protocol):
 class Engines(Protocol):
     """The speech engines behind the gateway; audio is s16le mono bytes, heard at 16 kHz and spoken at 24 kHz."""
 
-    async def recognize(self, pcm: bytes) -> Recognition: ...
-    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds) -> VoiceWindows: ...
+    async def recognize(self, pcm: bytes, lane: Lane = "interactive") -> Recognition: ...
+    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds, lane: Lane) -> VoiceWindows: ...
     async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint) -> list[Turn]: ...
+    async def event_detector(self) -> EngineInfo:
+        """What finds events. Raises Unavailable while its model is loading."""
+        ...
+
+    async def observe_events(self, pcm: bytes, offset_secs: Seconds) -> list[SoundEvent]: ...
     async def detect_events(
-        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds
+        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds, heard: Sequence[SoundEvent]
     ) -> list[SoundEvent]: ...
     def render(self, request: RenderRequest) -> AsyncGenerator[RenderedChunk, None]:
         """The whole text as it is made; closing it stops the engine. Raises InvalidParameter, EngineFailure."""
@@ -105,8 +112,8 @@ class Engines(Protocol):
         """The voice nearest to a clip at 24 kHz, how near (a cosine), and the engine's revision. Raises InvalidAudio."""
         ...
 
-    async def infos(self) -> list[EngineInfo]:
-        """What serves each slot. Raises Unavailable while a model is loading."""
+    async def slots(self) -> list[SlotStatus]:
+        """What serves each slot, or why it does not; within seconds, whatever an engine does."""
         ...
 
 

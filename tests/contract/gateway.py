@@ -110,7 +110,7 @@ class LocalEngines:
         profile, similarity = await self.synthesizer._replica.match(pcm, voice_id)
         return profile, similarity, (await self.synthesizer._replica.info()).revision
 
-    async def recognize(self, pcm: bytes, lane: Lane) -> Recognition:
+    async def recognize(self, pcm: bytes, lane: Lane = "interactive") -> Recognition:
         samples = to_float(np.frombuffer(pcm, "<i2"))
         return (await asyncio.to_thread(lambda: self._recognizer.recognize([samples])))[0]
 

@@ -129,6 +129,6 @@ async def test_a_diariser_replica_observes_and_resolves() -> None:
 
 async def test_an_event_replica_detects() -> None:
     replica = EventDetectorDeployment.func_or_class(settings())
-    found = await replica.detect([Span(0, 1), Span(3, 4)], [Word("um", 0.1, 0.3)], 5.0)
+    found = await replica.detect([Span(0, 1), Span(3, 4)], [Word("um", 0.1, 0.3)], 5.0, [])
     assert [event.tag for event in found] == ["hesitation", "pause"]
     assert (await replica.info()).slot == "event_detector"

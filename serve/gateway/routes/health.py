@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from serve.gateway.services import Services, services
+from serve.slots import infos
 
 router = APIRouter(tags=["health"])
 
@@ -31,7 +32,7 @@ async def health(s: Annotated[Services, Depends(services)]) -> Health:
 
 @router.get("/ready")
 async def ready(s: Annotated[Services, Depends(services)]) -> Ready:
-    """The ledger and every engine answer with their models loaded; 503 until then. No key needed."""
+    """The ledger and every engine answer with their models loaded; until then 503, and why. No key needed."""
     await s.ledger.stats()
-    infos = await s.engines.infos()
-    return Ready(status="ready", engine_revision=s.engine_revision, engines=[i.to_json() for i in infos])
+    ready = infos(await s.engines.slots())
+    return Ready(status="ready", engine_revision=s.engine_revision, engines=[i.to_json() for i in ready])

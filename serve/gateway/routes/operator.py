@@ -18,16 +18,18 @@ from pydantic import BaseModel, Field
 from lakehouse.objects import account_folder
 from lakehouse.results import attempt_key, put_result, result_keys
 from schemas import wire
-from schemas.domain import ApiKey, Job, Outcome, Span, SpeakerHint, Transcript, Word
+from schemas.domain import ApiKey, Job, Lane, Outcome, Span, SpeakerHint, Transcript, Word
 from schemas.errors import Conflict, InvalidRequest, NotFound
 from schemas.times import iso
 from serve.gateway.auth import Operator
 from serve.gateway.services import Services, services
+from serve.slots import slot_json
 
 router = APIRouter(prefix="/operator", tags=["operator"])
 
 _Services = Annotated[Services, Depends(services)]
 _Lease = Annotated[str, Query(max_length=200, description="The claim's lease.")]
+_Lane = Annotated[Lane, Query(description="`interactive` goes ahead of `archive`.")]
 _PCM_MAX_BYTES = 64 * 1024 * 1024
 _FRAME_MAX_BYTES = 256 * 1024 * 1024
 
@@ -141,18 +143,18 @@ async def fail(job_id: int, body: FailBody, _: Operator, s: _Services) -> dict[s
 
 
 @router.post("/recognize")
-async def recognize(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
+async def recognize(request: Request, _: Operator, s: _Services, lane: _Lane = "interactive") -> dict[str, Any]:
     """Body: one utterance, s16le 16 kHz mono. Answer: `{"words": [[text, start, end, confidence]], "language"}`."""
-    return wire.recognition_to_json(await s.engines.recognize(await _body(request, _PCM_MAX_BYTES)))
+    return wire.recognition_to_json(await s.engines.recognize(await _body(request, _PCM_MAX_BYTES), lane))
 
 
 @router.post("/diarization/observe")
-async def observe(request: Request, _: Operator, s: _Services) -> Response:
+async def observe(request: Request, _: Operator, s: _Services, lane: _Lane = "interactive") -> Response:
     """Body: packed `{"speech", "offset_secs"}` + PCM of one block. Answer: packed windows."""
     head, tail = wire.unpack(await _body(request, _FRAME_MAX_BYTES))
     with _well_formed():
         speech, offset_secs = wire.spans_from_json(head["speech"]), float(head["offset_secs"])
-    windows = await s.engines.observe(bytes(tail), speech, offset_secs)
+    windows = await s.engines.observe(bytes(tail), speech, offset_secs, lane)
     return Response(wire.windows_to_bytes([windows]), media_type=wire.MEDIA_TYPE)
 
 
@@ -172,14 +174,29 @@ async def resolve(request: Request, _: Operator, s: _Services) -> dict[str, Any]
 
 @router.post("/events")
 async def events(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
-    """Body: `{"speech", "words", "duration_secs"}`. Answer: `{"events": [[tag, start, end, confidence]]}`."""
+    """Body: `{"speech", "words", "duration_secs", "heard"}`. Answer: `{"events": [[tag, start, end, confidence]]}`."""
     sent = await _body(request, _FRAME_MAX_BYTES)
     with _well_formed():
         body = orjson.loads(sent)
         speech: list[Span] = wire.spans_from_json(body["speech"])
         words, duration_secs = [Word(*w) for w in body["words"]], float(body["duration_secs"])
-    found = await s.engines.detect_events(speech, words, duration_secs)
-    return {"events": [[e.tag, e.start_secs, e.end_secs, e.confidence] for e in found]}
+        heard = wire.events_from_json(body["heard"])
+    return {"events": wire.events_to_json(await s.engines.detect_events(speech, words, duration_secs, heard))}
+
+
+@router.get("/events/detector")
+async def event_detector(_: Operator, s: _Services) -> dict[str, Any]:
+    """What finds events, as `/operator/status` shows it: whether it listens to the sound, and its revision."""
+    return (await s.engines.event_detector()).to_json()
+
+
+@router.post("/events/observe")
+async def observe_events(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
+    """Body: packed `{"offset_secs"}` + PCM of one block. Answer: `{"events": [[tag, start, end, confidence]]}`."""
+    head, tail = wire.unpack(await _body(request, _FRAME_MAX_BYTES))
+    with _well_formed():
+        offset_secs = float(head["offset_secs"])
+    return {"events": wire.events_to_json(await s.engines.observe_events(bytes(tail), offset_secs))}
 
 
 @router.post("/keys")
@@ -214,8 +231,7 @@ async def maintenance(
 @router.get("/status")
 async def status(_: Operator, s: _Services) -> dict[str, Any]:
     """Engines and jobs, for `fluxions status`."""
-    infos = await s.engines.infos()
-    return {"engines": [i.to_json() for i in infos], "jobs": asdict(await s.ledger.stats())}
+    return {"engines": [slot_json(slot) for slot in await s.engines.slots()], "jobs": asdict(await s.ledger.stats())}
 
 
 def _playback_key(job: Job) -> str:
