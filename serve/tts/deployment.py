@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
 from ray import serve
 
+from audio.pcm import to_float
 from schemas.engines import EngineInfo, Part, Passage, RenderedChunk, RenderRequest, VoiceProfile
 from schemas.errors import InvalidRequest
 from schemas.settings import Settings
 from serve.engines import build_synthesizer
 from serve.tts.chunks import ceiling_secs
 from serve.tts.match_process import match_voice
+from serve.tts.reference import usable
 from serve.tts.rendering import rendered
 from serve.tts.verify.retrying import build_verifier
 from serve.tts.voices import DEFAULT_VOICE
@@ -40,10 +44,11 @@ class SynthesizerDeployment:
     async def render(self, request: RenderRequest) -> AsyncIterator[RenderedChunk]:
         """Chunks as they are made, until the request's window is full; called with ``handle.options(stream=True)``.
 
-        A caller who goes away ends the render with the piece in hand, some milliseconds of work. Raises
-        InvalidParameter for an unknown cue or a text that holds nothing to say, EngineFailure.
+        A caller who goes away ends the render with the piece in hand: some milliseconds of espeak-ng, a frame of a
+        model. Raises InvalidParameter for an unknown cue or a text that holds nothing to say, EngineFailure.
         """
-        chunks = rendered(self._synthesizer, request, self._verifier, self._verify_retries)
+        stop = threading.Event()
+        chunks = rendered(self._synthesizer, request, self._verifier, self._verify_retries, stop)
         loop = asyncio.get_running_loop()
         step: asyncio.Future[RenderedChunk | None] | None = None
         try:
@@ -54,19 +59,26 @@ class SynthesizerDeployment:
                     return
                 yield chunk
         finally:
+            stop.set()
             if step is not None and not step.done():
                 await asyncio.wait([step])  # a generator cannot be closed while it runs
+                step.exception()  # seen, so that nobody reports it as overlooked
             await loop.run_in_executor(self._threads, chunks.close)
 
-    async def match(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float]:
+    async def match(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float | None]:
         """The voice nearest to a reference clip of one person, s16le PCM at 24 kHz mono, and how near (a cosine).
 
-        One at a time; it takes some seconds. Raises InvalidAudio for a clip that is too short, silent or holds no
-        voice, InvalidRequest where the engine cannot match voices.
+        One at a time; it takes some seconds. An engine that speaks on from a prompt needs the clip itself, so that the
+        profile says only how high the voice is, and nothing how near. Raises InvalidAudio for a clip that is too short,
+        silent or holds no voice, InvalidRequest where the engine cannot match voices.
         """
-        if not self._synthesizer.info.capabilities["matches_voices"]:
+        capabilities = self._synthesizer.info.capabilities
+        if not capabilities["matches_voices"]:
             raise InvalidRequest(f"{self._synthesizer.info.engine} cannot match voices", code="matching_unsupported")
         async with self._matching:
+            if capabilities["prompt_secs"]:
+                heard = await asyncio.to_thread(usable, to_float(np.frombuffer(pcm, "<i2")))
+                return VoiceProfile(voice_id=voice_id, base="", f0_hz=round(heard.median_hz, 1)), None
             return await match_voice(pcm, voice_id)
 
     async def info(self) -> EngineInfo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import groupby
 from typing import Final
 
@@ -52,7 +52,7 @@ class EmbeddedSynthesizer:
     def info(self) -> EngineInfo:
         return describe()
 
-    def render(self, passage: Passage, voice: VoiceProfile, temperature: float) -> Iterator[Samples]:
+    def render(self, passage: Passage, voice: VoiceProfile, temperature: float) -> Generator[Samples, None, None]:
         """See `Synthesizer.render`. espeak-ng samples nothing, so ``temperature`` changes nothing."""
         for index, (cue, parts) in enumerate(groupby(passage.parts, key=lambda part: part.cue)):
             if cue is None:

@@ -1,4 +1,4 @@
-"""The built-in voices of the embedded synthesiser, and what it says of itself."""
+"""The built-in voices, and what the embedded synthesiser says of itself."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ BUILT_IN: Final[tuple[VoiceProfile, ...]] = (
     ),
     VoiceProfile(
         voice_id="abraham.h736bab09a",
+        speaker=1,
         base="en-us+klatt4",
         rate_wpm=142,
         pitch=30,
@@ -28,6 +29,7 @@ BUILT_IN: Final[tuple[VoiceProfile, ...]] = (
     ),
     VoiceProfile(
         voice_id="harry.h736bab09a",
+        speaker=2,
         base="en-us+m6",
         rate_wpm=182,
         pitch=64,
@@ -37,6 +39,7 @@ BUILT_IN: Final[tuple[VoiceProfile, ...]] = (
     ),
     VoiceProfile(
         voice_id="isla.h52c1d7e40",
+        speaker=3,
         base="en-us+f5",
         rate_wpm=175,
         pitch=65,
@@ -46,6 +49,7 @@ BUILT_IN: Final[tuple[VoiceProfile, ...]] = (
     ),
     VoiceProfile(
         voice_id="marcus.h9ae3046bd",
+        speaker=4,
         base="en-us+m5",
         rate_wpm=182,
         pitch=45,
