@@ -125,10 +125,15 @@ class OperatorClient:
 
     async def utterances_at_once(self) -> int:
         """Utterances that keep all recognisers busy: for each, what it works on at once, and as much again to follow."""
-        for model in (await self._json("GET", "/v1/models"))["data"]:
-            if model["slot"] == "recognizer":
-                return 2 * int(model["replicas"]) * int(model["capabilities"].get("max_batch", 1))
-        raise Unavailable("the server names no recogniser")
+
+        async def once() -> int:
+            models = orjson.loads((await _raise_for(await self._http.get("/v1/models"))).content)["data"]
+            recognizer = next(model for model in models if model["slot"] == "recognizer")
+            if not recognizer["ready"]:
+                raise Unavailable(recognizer["problem"])
+            return 2 * int(recognizer["replicas"]) * int(recognizer["capabilities"]["max_batch"])
+
+        return await self._patiently(once)  # type: ignore[no-any-return]
 
     async def recognize(self, pcm: bytes, lane: Lane = "interactive") -> Recognition:
         """``pcm``: one utterance, s16le 16 kHz mono."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from audio.decode import Decoded, Decoder
@@ -35,11 +35,15 @@ class Tools:
     decoder: Decoder
     voice_activity: VoiceActivity
     engines: EngineSettings
-    in_flight: asyncio.Semaphore
-    """Bounds utterances on their way to the recognisers, over all jobs of the worker."""
+    utterances_at_once: int
+    """Utterances on their way to the recognisers at most, over all jobs of the worker."""
     jobs: JobSettings
     kept: Path
     """Folder of the results of finished blocks of long recordings."""
+    in_flight: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_flight", asyncio.Semaphore(self.utterances_at_once))
 
 
 @dataclass(frozen=True)

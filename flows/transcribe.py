@@ -68,7 +68,7 @@ class Recording:
     """Fewer utterances at once than the worker may send, so that a short recording finds a free place."""
 
     def __post_init__(self) -> None:
-        self.own = asyncio.Semaphore(self.tools.engines.num_recognizers)
+        self.own = asyncio.Semaphore(max(1, self.tools.utterances_at_once // 2))
 
     async def hear(self, number: int) -> str:
         """Ask the engines about a block; runs in the worker's loop."""
@@ -114,10 +114,10 @@ class Recording:
         start, end = (block.span.start_secs + at for at in (span.start_secs, span.end_secs))
         async with self.own, self.tools.in_flight:
             pcm = self.heard.pcm.read_bytes(Span(start, end))
-            return await self.tools.client.recognize(pcm)
+            return await self.tools.client.recognize(pcm, "archive")
 
     async def _observe(self, block: Block) -> Any:
-        return await self.tools.client.observe(self.heard.pcm.read_bytes(block.span), block.speech, 0.0)
+        return await self.tools.client.observe(self.heard.pcm.read_bytes(block.span), block.speech, 0.0, "archive")
 
 
 _recording: ContextVar[Recording] = ContextVar("recording")

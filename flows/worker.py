@@ -148,14 +148,14 @@ async def main() -> None:
     scratch.mkdir(parents=True, exist_ok=True)
     client = OperatorClient(os.environ.get("FLUXIONS_URL", settings.server.url), key)
     voice_activity = await asyncio.to_thread(VoiceActivity)
-    in_flight = asyncio.Semaphore(2 * settings.engines.num_recognizers)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         async with Decoder(settings.limits) as decoder:
             kept = settings.home / "blocks"
-            tools = steps.Tools(client, decoder, voice_activity, settings.engines, in_flight, settings.jobs, kept)
+            at_once = await client.utterances_at_once()
+            tools = steps.Tools(client, decoder, voice_activity, settings.engines, at_once, settings.jobs, kept)
             work = asyncio.create_task(Worker(settings, tools, scratch).run())
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -6,7 +6,6 @@ All are environment variables ``FLUXIONS_<NAME>``; sizes are bytes, times are se
 from __future__ import annotations
 
 import ipaddress
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -210,10 +209,6 @@ class EngineSettings(_Concern):
     )
     gateway_replicas: int = Field(1, ge=1, le=64, description="Gateway replicas.")
     utterance_max_secs: float = Field(20.0, ge=1, le=30, description="Longest utterance handed to a recogniser, s.")
-
-    @property
-    def num_recognizers(self) -> int:
-        return self.recognizer_replicas or os.cpu_count() or 1
 
 
 CONCERNS: tuple[type[_Concern], ...] = (
