@@ -125,10 +125,15 @@ async def observe_events(tools: Tools, job: ClaimedJob, heard: Listening) -> lis
 
 async def transcribe(tools: Tools, job: ClaimedJob, folder: Path, reporter: Reporter) -> Transcript:
     """The whole way of one recording. Raises InvalidAudio, EngineFailure, Unavailable, Conflict."""
-    began = time.monotonic()
     source = folder / "source"
     reporter.stage("fetching")
     await tools.client.fetch_audio(job, source)
+    return await transcribe_file(tools, job, source, folder, reporter)
+
+
+async def transcribe_file(tools: Tools, job: ClaimedJob, source: Path, folder: Path, reporter: Reporter) -> Transcript:
+    """The same for a recording that is here already; ``source`` is gone afterwards."""
+    began = time.monotonic()
     reporter.stage("listening")
     heard = await listen(tools, source, folder)
     source.unlink()
