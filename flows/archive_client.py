@@ -32,7 +32,8 @@ from schemas.archives import (
     Selected,
     SourceFile,
 )
-from schemas.domain import JobOptions, Seconds, Transcript
+from schemas.domain import JobOptions, Lane, Recognition, Seconds, Span, Transcript
+from schemas.engines import VoiceWindows
 
 _BASE = "/operator/archives"
 _PAGE_ROWS = 1000
@@ -62,6 +63,14 @@ class Question:
 
 class ArchiveClient(OperatorClient):
     """The operator API of archives, and all that an `OperatorClient` can do. Raises as that does."""
+
+    async def recognize(self, pcm: bytes, lane: Lane = "archive") -> Recognition:
+        return await super().recognize(pcm, lane)
+
+    async def observe(
+        self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds, lane: Lane = "archive"
+    ) -> VoiceWindows:
+        return await super().observe(pcm, speech, offset_secs, lane)
 
     async def open_archive(self, new: NewArchive) -> Archive:
         """The run asked for: a new one, or the same one as before, which goes on."""
