@@ -33,7 +33,8 @@ LONGEST_WINDOW_SECS: Final[Seconds] = 2.0
 _FRAME_SECS: Final[Seconds] = 0.01
 _BATCH: Final = 32
 _SILENCE_DBFS: Final = -70.0
-"""A window that is softer throughout holds nothing anybody could name."""
+_LEAST_SAMPLES: Final = 400
+"""A window that is softer throughout, or shorter than a frame of the spectrum, holds nothing anybody could name."""
 _METHOD_VERSION: Final = 1
 """Raised when windows, labels or merging change what comes out."""
 
@@ -54,7 +55,9 @@ class AcousticEventDetector:
     def __init__(self, chosen: EngineChoice, files: ModelFiles) -> None:
         import torch
         from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         self._info = _describe(chosen, files)
         self._threshold = chosen.settings.events_threshold
         self._torch, self._device = torch, torch_device(chosen)
@@ -101,11 +104,12 @@ class AcousticEventDetector:
         return together(read, merged(heard, self.window_secs / 2), words)
 
     def _scores(self, samples: Samples) -> Scores:
-        """Every cell by the window around it; the first and last see only what there is."""
+        """Every cell by the window around it, the first and the last by the nearest whole window there is."""
         half = round(self.window_secs / 2 * SAMPLE_RATE_HZ)
-        starts = np.arange(0, len(samples), half)
-        scores = np.zeros((len(starts), len(self._tags)), np.float32)
-        loud = [(i, w) for i, start in enumerate(starts) if _audible(w := _window(samples, int(start), half))]
+        cells = np.arange(0, len(samples), half)
+        starts = np.clip(cells - half // 2, 0, max(0, len(samples) - 2 * half)).tolist()
+        scores = np.zeros((len(cells), len(self._tags)), np.float32)
+        loud = [(i, w) for i, start in enumerate(starts) if _audible(w := samples[start : start + 2 * half])]
         for at in range(0, len(loud), _BATCH):
             rows, windows = zip(*loud[at : at + _BATCH], strict=True)
             scores[list(rows)] = self._classified(windows)
@@ -120,12 +124,8 @@ class AcousticEventDetector:
         return np.stack([each[:, list(rows)].max(axis=1) for rows in self._tags.values()], axis=1).astype(np.float32)
 
 
-def _window(samples: Samples, cell_start: int, half: int) -> Samples:
-    return samples[max(0, cell_start - half // 2) : cell_start + half + half // 2]
-
-
 def _audible(window: Samples) -> bool:
-    return bool(np.abs(window).max(initial=0.0) > 10 ** (_SILENCE_DBFS / 20))
+    return len(window) >= _LEAST_SAMPLES and bool(np.abs(window).max() > 10 ** (_SILENCE_DBFS / 20))
 
 
 def _surest(scores: Scores, tags: list[str]) -> Scores:

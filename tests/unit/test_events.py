@@ -42,5 +42,5 @@ def test_events_are_sorted_by_start() -> None:
 
 
 def test_the_capabilities_name_exactly_what_is_found() -> None:
-    assert DETECTOR.info.capabilities == {"tags": ("pause", "hesitation")}
+    assert DETECTOR.info.capabilities == {"tags": ("pause", "hesitation"), "acoustic": False}
     assert all(filler == filler.lower() for filler in FILLERS)
