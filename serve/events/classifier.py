@@ -61,9 +61,7 @@ class AcousticEventDetector:
         self._info = _describe(chosen, files)
         self._threshold = chosen.settings.events_threshold
         self._torch, self._device = torch, torch_device(chosen)
-        self._extractor: Any = AutoFeatureExtractor.from_pretrained(  # type: ignore[no-untyped-call]
-            files.path, local_files_only=True
-        )
+        self._extractor: Any = AutoFeatureExtractor.from_pretrained(files.path, local_files_only=True)
         if self._extractor.sampling_rate != SAMPLE_RATE_HZ:
             raise cannot_load(
                 chosen, f"it hears {self._extractor.sampling_rate} Hz", f"choose a model for {SAMPLE_RATE_HZ} Hz"
