@@ -12,6 +12,12 @@ from schemas.errors import FluxionsError, Unavailable
 from schemas.settings import Settings
 from serve.engines import SLOTS, choice, describe_slot, num_replicas
 
+NOT_READY: Final = "not_ready"
+"""Code of the error that says of each slot that cannot serve why not."""
+
+LOADING: Final = "loading"
+"""Code of the error when nothing is wrong, and some slots are not loaded yet."""
+
 _ANSWER_SECS: Final = 4.0
 """An engine that is loaded says so at once; one that takes longer is loading."""
 
@@ -27,6 +33,7 @@ class SlotStatus:
     """Most replicas it may have."""
     info: EngineInfo | None
     problem: str | None = None
+    loading: bool = False
 
 
 async def look(settings: Settings, ask: Mapping[Slot, Callable[[], Awaitable[EngineInfo]]]) -> list[SlotStatus]:
@@ -40,11 +47,10 @@ async def _look(settings: Settings, slot: Slot, ask: Callable[[], Awaitable[Engi
         info = await asyncio.wait_for(_asked(ask), _ANSWER_SECS)
     except TimeoutError:
         problem = f"{slot}: the engine {chosen.engine} is loading {chosen.model or 'its model'}"
+        return SlotStatus(slot, chosen.engine, chosen.model, replicas, None, problem, loading=True)
     except FluxionsError as error:
-        problem = error.message
-    else:
-        return SlotStatus(slot, info.engine, info.model, replicas, info)
-    return SlotStatus(slot, chosen.engine, chosen.model, replicas, None, problem)
+        return SlotStatus(slot, chosen.engine, chosen.model, replicas, None, error.message)
+    return SlotStatus(slot, info.engine, info.model, replicas, info)
 
 
 async def _asked(ask: Callable[[], Awaitable[EngineInfo]]) -> EngineInfo:
@@ -53,9 +59,12 @@ async def _asked(ask: Callable[[], Awaitable[EngineInfo]]) -> EngineInfo:
 
 def infos(statuses: Sequence[SlotStatus]) -> list[EngineInfo]:
     """What serves every slot. Raises Unavailable with every slot's reason where one does not serve."""
-    problems = [status.problem for status in statuses if status.problem is not None]
-    if problems:
-        raise Unavailable("; ".join(problems), code="not_ready", retry_after_secs=2)
+    wrong = [status.problem for status in statuses if status.problem is not None and not status.loading]
+    loading = [status.problem for status in statuses if status.problem is not None and status.loading]
+    if wrong:
+        raise Unavailable("; ".join(wrong), code=NOT_READY, retry_after_secs=2)
+    if loading:
+        raise Unavailable("; ".join(loading), code=LOADING, retry_after_secs=2)
     return [status.info for status in statuses if status.info is not None]
 
 

@@ -6,6 +6,7 @@ gateway is ready. A child that dies is started again; when Ray dies, the applica
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -20,9 +21,10 @@ import httpx
 
 from schemas.errors import Conflict, FluxionsError
 from schemas.settings import Settings
-from serve.engines import describe
 from serve.instance import MARKER, Instance, create, ensure_key, environment
+from serve.model_store import fetch_missing
 from serve.processes import Child, end_marked, wait_gone
+from serve.slots import LOADING, NOT_READY, foreseen
 
 _READY_TIMEOUT_SECS = 180.0
 _FLOWS = ("worker", "maintenance")
@@ -41,13 +43,19 @@ class Supervisor:
         self._settings = settings
         self._home = settings.home
         self._stopping = False
+        self._problem = ""
+        """Why it is not ready, where that is known: then it is waited for, however long a model loads."""
 
     def run(self) -> int:
         """Blocks until stopped by SIGINT or SIGTERM. Returns the exit status.
 
-        Raises Unavailable for engines that cannot serve, before anything is started.
+        Raises InvalidParameter for an engine that does not exist, before anything is started. A model that cannot load
+        is said, with its reason and remedy, and the rest of the platform runs: `/ready` stays 503 and repeats it.
         """
-        describe(self._settings)
+        fetch_missing(self._settings, _say)
+        self._problem = "; ".join(foreseen(self._settings))
+        if self._problem:
+            _say(f"not ready: {self._problem}")
         self._home.mkdir(parents=True, exist_ok=True)
         with _lock(self._home):
             instance = create(self._settings)
@@ -97,7 +105,7 @@ class Supervisor:
         ready = False
         while not self._stopping:
             self._revive(ready)
-            if not ready and self._is_ready():
+            if not ready and self._look_ready():
                 ready = True
                 for name, child in self._children.items():
                     if name.startswith(_FLOWS):
@@ -105,7 +113,7 @@ class Supervisor:
                 key = ensure_key(self._home, "default")
                 secs = time.monotonic() - began
                 print(f"ready  url={self._settings.server.url}  key={key}  ({secs:.0f} s)", flush=True)  # noqa: T201
-            if not ready and time.monotonic() - began > _READY_TIMEOUT_SECS:
+            if not ready and not self._problem and time.monotonic() - began > _READY_TIMEOUT_SECS:
                 _say(f"not ready after {_READY_TIMEOUT_SECS:.0f} s; the end of serve.log:")
                 _say(self._children["serve"].last_words())
                 return 1
@@ -134,12 +142,22 @@ class Supervisor:
         serve.signal(signal.SIGKILL)
         wait_gone([serve], 5.0)
 
-    def _is_ready(self) -> bool:
+    def _look_ready(self) -> bool:
+        """Whether the server is ready; if it tells why not, that is said, once for each reason."""
         try:
             url = f"http://{self._settings.server.host}:{self._settings.server.port}/ready"
-            return httpx.get(url, timeout=5.0).status_code == 200
+            answer = httpx.get(url, timeout=6.0)
         except httpx.HTTPError:
             return False
+        if answer.status_code == 200:
+            return True
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # the proxy's own page: nothing listens behind it yet
+            error = answer.json()["error"]
+            if error["code"] == NOT_READY and error["message"] != self._problem:
+                _say(f"not ready: {error['message']}")
+            if error["code"] in (NOT_READY, LOADING):
+                self._problem = error["message"]
+        return False
 
     def _stop(self, instance: Instance) -> None:
         """Workers first, so that they hand their jobs back; then everything, within the time set."""
