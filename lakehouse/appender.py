@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,13 @@ from deltalake import (
     Schema,
     Transaction,
     WriterProperties,
-    write_deltalake,
 )
 from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from lakehouse.durable import fsync_checkpoint, fsync_commits, fsync_with_parents
 from lakehouse.location import Location
-from lakehouse.maintenance.files import Exchange
+from lakehouse.maintenance.files import Exchange, write_file
 from schemas.errors import Conflict
 from schemas.tables import Table
 
@@ -57,6 +57,7 @@ class Appender:
         self._app_id = app_id
         self._interval = checkpoint_interval
         self._guard = guard
+        self._store = location.store(f"tables/{table.name}")
         self._flushed = Path(self.uri) if location.fsync else None
         self._handle: DeltaTable
         self._stale = False
@@ -213,14 +214,19 @@ class Appender:
         self.mark = -1 if found is None else found
 
     def _write(self, data: pa.Table, mark: int) -> None:
-        write_deltalake(
-            self._handle,
-            data,
+        # Delta's own writer plans a query for every append: of one row, 16 ms against 7 for the same file named here.
+        frame = pl.from_arrow(data)
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - of a table it always is
+        file = write_file(self._store, f"part-{uuid.uuid4().hex}.parquet", frame, self.table)
+        self._handle.create_write_transaction(
+            [AddAction(file.path, file.size_bytes, {}, int(time.time() * 1000), True, file.stats)],
             mode="append",
-            writer_properties=WRITER_PROPERTIES,
+            schema=self._handle.schema(),
             commit_properties=CommitProperties(app_transactions=[Transaction(self._app_id, mark)]),
             post_commithook_properties=_NO_HOOKS,
         )
+        # A handle does not take note of a transaction made of actions.
+        self._handle.update_incremental()
         self.version, self.mark = self._handle.version(), mark
 
     def _flush(self, seen: list[int]) -> None:

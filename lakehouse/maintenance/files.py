@@ -91,7 +91,13 @@ def polars_schema(table: Table) -> pl.Schema:
 
 
 def write_file(store: ObjectStore, path: str, frame: pl.DataFrame, table: Table) -> NewFile:
-    """Write rows as one file of a table, ``store`` being the table's folder. Its flush is part of the commit. Blocks."""
+    """Write rows as one file of a table, ``store`` being the table's folder. Its flush is part of the commit. Blocks.
+
+    Raises ValueError for a null in a column that allows none.
+    """
+    empty = [column.name for column in table.schema if not column.nullable and frame[column.name].null_count()]
+    if empty:
+        raise ValueError(f"the table {table.name} allows no null in: {', '.join(empty)}")
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS, statistics=True)
     data = buffer.getvalue()
