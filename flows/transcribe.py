@@ -64,11 +64,11 @@ class Recording:
     found: dict[int, HeardBlock] = field(default_factory=dict)
     sounds: dict[int, list[SoundEvent]] = field(default_factory=dict)
     computed: set[int] = field(default_factory=set)
-    own: asyncio.Semaphore = field(init=False)
-    """Fewer utterances at once than the worker may send, so that a short recording finds a free place."""
+    in_flight: asyncio.Semaphore = field(init=False)
+    """As many utterances as keep the recognisers busy, beside those of short recordings: these wait in another lane."""
 
     def __post_init__(self) -> None:
-        self.own = asyncio.Semaphore(max(1, self.tools.utterances_at_once // 2))
+        self.in_flight = asyncio.Semaphore(self.tools.utterances_at_once)
 
     async def hear(self, number: int) -> str:
         """Ask the engines about a block; runs in the worker's loop."""
@@ -112,7 +112,7 @@ class Recording:
     async def _recognize(self, block: Block, number: int) -> Recognition:
         span = block.utterances[number]
         start, end = (block.span.start_secs + at for at in (span.start_secs, span.end_secs))
-        async with self.own, self.tools.in_flight:
+        async with self.in_flight:
             pcm = self.heard.pcm.read_bytes(Span(start, end))
             return await self.tools.client.recognize(pcm, "archive")
 
