@@ -17,6 +17,7 @@ from audio.speakers import assign_speakers
 from audio.vad import Probabilities, VoiceActivity
 from flows import assemble
 from flows.client import ClaimedJob, OperatorClient
+from flows.marks import marked
 from flows.progress import Reporter
 from flows.text import readable
 from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
@@ -176,12 +177,14 @@ async def compose(tools: Tools, job: ClaimedJob, heard: Listening, found: Heard,
     punctuated = any(r.punctuated for r in found.recognitions)
     segments = readable(assemble.segments_of(words, speakers), punctuated=punctuated)
     events: tuple[SoundEvent, ...] = ()
+    spoken = segments
     if job.non_speech:
         sounds = await tools.client.detect_events(heard.voiced, words, heard.pcm.duration_secs, found.sounds)
         events = assemble.attribute(sounds, segments)
+        spoken = await asyncio.to_thread(marked, segments, heard.pcm)
     languages = [r.language for r in found.recognitions if r.language]
     return Transcript(
-        text=assemble.text_of(segments, events),
+        text=assemble.text_of(spoken, events),
         segments=segments,
         events=events,
         language=max(set(languages), key=languages.count) if languages else "en",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from schemas.domain import SPEECH_RATE_HZ, Recognition, Seconds, SoundEvent, Spa
 from schemas.settings import EngineSettings
 
 Samples = NDArray[np.float32]
+
+LISTENING_VERSION: Final = 2
+"""Raised when a recording is cut otherwise, or otherwise written out of the same words; part of every result's revision."""
 
 Slot = Literal["recognizer", "diarizer", "event_detector", "synthesizer"]
 

@@ -12,7 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from schemas.engines import Diarizer, EngineChoice, EngineInfo, EventDetector, Recognizer, Slot, Synthesizer
+from schemas.engines import (
+    LISTENING_VERSION,
+    Diarizer,
+    EngineChoice,
+    EngineInfo,
+    EventDetector,
+    Recognizer,
+    Slot,
+    Synthesizer,
+)
 from schemas.errors import FluxionsError, InvalidParameter, Unavailable
 from schemas.settings import Settings
 from serve.models import cannot_load, why_not
@@ -155,10 +164,11 @@ def describe(settings: Settings) -> tuple[EngineInfo, ...]:
 def engine_revision(settings: Settings) -> str:
     """One string that changes whenever the same recording could come out differently; part of every cache key.
 
-    It names each listening slot's revision and the longest utterance, which decides where a recording is cut.
+    It names each listening slot's revision, the longest utterance, which decides where a recording is cut, and the version
+    of what is made of the engines' words.
     """
     revisions = [slot_revision(settings, slot) for slot in _LISTENING]
-    return "+".join([*revisions, f"utt{settings.engines.utterance_max_secs:g}"])
+    return "+".join([*revisions, f"utt{settings.engines.utterance_max_secs:g}", f"text{LISTENING_VERSION}"])
 
 
 def slot_revision(settings: Settings, slot: Slot) -> str:
