@@ -137,7 +137,7 @@ async def transcribe_file(tools: Tools, job: ClaimedJob, source: Path, folder: P
     began = time.monotonic()
     reporter.stage("listening")
     heard = await listen(tools, source, folder)
-    source.unlink()
+    source.unlink()  # noqa: ASYNC240 - one system call
     async with asyncio.TaskGroup() as group:
         hearing = group.create_task(hear(tools, job, heard, reporter))
         group.create_task(keep_playback(tools, job, heard, folder))

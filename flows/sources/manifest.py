@@ -28,6 +28,7 @@ _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no", ""})
 _ACCOUNT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ADDRESS = re.compile(r"(?:s3|https?)://[^/\s]+/\S*|https?://[^/\s]+", re.IGNORECASE)
 _ROWS_AT_ONCE = 1000
+_OWN_BYTES = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,11 @@ class ManifestSource:
             options = self._options(row)
         except ValueError as error:
             return str(error)
-        own = {name: value for name, value in row.items() if name not in _OWN and value is not None}
+        own = orjson.dumps({n: v for n, v in row.items() if n not in _OWN and v is not None}, default=str)
+        if len(own) > _OWN_BYTES:
+            return f"its own columns take {len(own)} bytes; {_OWN_BYTES} at most are kept"
         name = str(row.get("filename") or "").strip() or filename_of(location)
-        return Entry(location, name, account or None, options, orjson.loads(orjson.dumps(own, default=str)), place)
+        return Entry(location, name, account or None, options, orjson.loads(own), place)
 
     def _location(self, column: str, given: str) -> str | None:
         if "://" in given or column == "url":

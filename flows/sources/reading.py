@@ -117,16 +117,16 @@ async def _download(url: str) -> AsyncIterator[bytes]:
                 yield chunk
     except (httpx.InvalidURL, httpx.TooManyRedirects, httpx.UnsupportedProtocol) as error:
         raise InvalidRequest(
-            f"{_shown(url)} cannot be downloaded ({type(error).__name__})", code="download_failed"
+            f"{shown(url)} cannot be downloaded ({type(error).__name__})", code="download_failed"
         ) from error
     except httpx.TransportError as error:
-        raise Unavailable(f"{_shown(url)} does not answer ({type(error).__name__})", code="download_failed") from error
+        raise Unavailable(f"{shown(url)} does not answer ({type(error).__name__})", code="download_failed") from error
 
 
 def _raise_for(url: str, status: int) -> None:
     if status < 400:
         return
-    message = f"{_shown(url)} answered HTTP {status}"
+    message = f"{shown(url)} answered HTTP {status}"
     if status in (404, 410):
         raise NotFound(message, code="no_such_file")
     if status in (401, 403):
@@ -136,27 +136,49 @@ def _raise_for(url: str, status: int) -> None:
     raise InvalidRequest(message, code="download_failed")
 
 
-def _shown(url: str) -> str:
-    """Without its query and user: these may be a signature or a password."""
-    parsed = httpx.URL(url)
+def shown(location: str) -> str:
+    """A location for people and logs: an address without query and user, which may be a signature or a password."""
+    if not location.startswith(("http://", "https://")):
+        return location
+    parsed = httpx.URL(location)
     return str(parsed.copy_with(query=None, fragment=None, username=None, password=None))
 
 
-def version(entry: Entry) -> str:
-    """What changes when the bytes do, told without reading them: size and time of change, or an ETag. Blocks.
+async def version(entry: Entry) -> str:
+    """What changes when the bytes do, told without reading them: size and time of change, or an ETag.
 
-    Empty for a web address, whose bytes are always read anew. Raises what `fetch` raises.
+    Empty where nothing tells, as with most web servers: then the bytes are read. Raises what `fetch` raises.
     """
-    if entry.version or entry.location.startswith(("http://", "https://")):
+    if entry.version:
         return entry.version
     if entry.location.startswith("s3://"):
-        return etag(_head(entry.location))
-    path = Path(entry.location)
+        return etag(await asyncio.to_thread(_head, entry.location))
+    if "://" in entry.location:
+        return await _web_version(entry.location)
+    return await asyncio.to_thread(_file_version, Path(entry.location))
+
+
+def _file_version(path: Path) -> str:
     try:
         found = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from error
     return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+async def _web_version(url: str) -> str:
+    """A server that answers HEAD wrongly, or not at all, is asked for the bytes, and says there what is wrong."""
+    try:
+        async with httpx.AsyncClient(follow_redirects=True, timeout=_TIMEOUT) as client:
+            response = await client.head(url)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return ""
+    if not response.is_success:
+        return ""
+    headers = response.headers
+    return headers.get("ETag") or "-".join(
+        headers[name] for name in ("Content-Length", "Last-Modified") if "Last-Modified" in headers and name in headers
+    )
 
 
 @contextmanager

@@ -204,14 +204,14 @@ async def test_fetching_hashes_what_it_copies_and_names_what_it_cannot(tmp_path:
 async def test_a_version_changes_with_the_file(tmp_path: Path) -> None:
     entry = Entry(str(tmp_path / "a.wav"), "a.wav")
     (tmp_path / "a.wav").write_bytes(b"one")
-    first = version(entry)
-    assert first == version(entry)
+    first = await version(entry)
+    assert first == await version(entry)
     (tmp_path / "a.wav").write_bytes(b"other")
-    assert version(entry) != first
+    assert await version(entry) != first
     with opened(entry) as found:
         assert found is not None
         read, size = found
         assert (await asyncio.to_thread(read, 2, 9), size) == (b"her", 5)
     (tmp_path / "a.wav").unlink()
     with pytest.raises(NotFound):
-        version(entry)
+        await version(entry)

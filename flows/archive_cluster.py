@@ -1,0 +1,131 @@
+"""The Dask side of an archive: where its batches run, what a worker process keeps between them, and how all are stopped.
+
+A Dask worker needs the gateway's URL and an operator key, from its own environment, and reach to the source: no Ray, no
+tables. Neither is ever part of a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import distributed
+import psutil
+from prefect.settings import PREFECT_API_URL
+from prefect_dask.task_runners import DaskTaskRunner
+
+from audio.decode import Decoder
+from audio.vad import VoiceActivity
+from flows import steps
+from flows.archive_client import ArchiveClient
+from schemas.domain import Seconds
+from schemas.errors import Unauthenticated
+from schemas.settings import ArchiveSettings, Settings
+
+_ALLOWED_DEATHS = 10
+"""Workers that may die with a batch in hand until it is taken for the culprit."""
+_STOP_LOOK_SECS: Seconds = 0.5
+
+
+def task_runner() -> Any:
+    """The scheduler of FLUXIONS_DASK_ADDRESS, or a cluster of this machine's processes, one thread each."""
+    settings = ArchiveSettings()
+    if settings.dask_address:
+        return DaskTaskRunner(address=settings.dask_address)
+    return DaskTaskRunner(cluster_class=_local_cluster)
+
+
+def _local_cluster() -> distributed.LocalCluster:
+    dask.config.set({"distributed.scheduler.allowed-failures": _ALLOWED_DEATHS})
+    # On loopback, and with certificates of its own: who reaches a scheduler's port may run anything.
+    return distributed.LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=ArchiveSettings().archive_workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        security=True,
+        silence_logs=False,
+    )
+
+
+def connect(settings: Settings) -> ArchiveClient:
+    """Raises Unauthenticated where this process was given no key."""
+    key = settings.archives.operator_key.get_secret_value()
+    path = settings.home / "keys" / "operator"
+    if not key:
+        try:
+            key = path.read_text().strip()
+        except OSError:
+            raise Unauthenticated(f"no operator key: set FLUXIONS_OPERATOR_KEY, or keep one in {path}") from None
+    return ArchiveClient(os.environ.get("FLUXIONS_URL", settings.server.url), key)
+
+
+@contextlib.asynccontextmanager
+async def tools(settings: Settings) -> AsyncIterator[tuple[steps.Tools, ArchiveClient]]:
+    """What a batch works with; made once a batch, for clients and decoders belong to its event loop."""
+    client = connect(settings)
+    try:
+        async with Decoder(settings.limits) as decoder:
+            yield (
+                steps.Tools(
+                    client=client,
+                    decoder=decoder,
+                    voice_activity=await asyncio.to_thread(_voice_activity),
+                    engines=settings.engines,
+                    utterances_at_once=settings.archives.archive_files_at_once,
+                    jobs=settings.jobs,
+                    kept=settings.home / "blocks",
+                ),
+                client,
+            )
+    finally:
+        await client.close()
+
+
+@contextlib.contextmanager
+def scratch(settings: Settings) -> Iterator[Path]:
+    """A folder for copies of recordings while they are worked on; those of processes that were killed are removed."""
+    parent = settings.home / "scratch"
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    host = socket.gethostname()
+    for left in parent.glob(f"archive-{host}-*"):
+        if not psutil.pid_exists(int(left.name.rpartition("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = parent / f"archive-{host}-{os.getpid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def know_prefect() -> None:
+    """Long files ask for Prefect's address in the environment; a worker elsewhere has it from the flow only."""
+    if url := PREFECT_API_URL.value():
+        os.environ.setdefault("PREFECT_API_URL", url)
+
+
+def stop_batches(client: distributed.Client, run: str) -> None:
+    """Ask every batch of a run to let go of what it has, wherever it is."""
+    distributed.Event(f"stop {run}", client=client).set()  # type: ignore[no-untyped-call]
+
+
+async def stopped(run: str) -> None:
+    """Returns when `stop_batches` was called; to be awaited in a Dask worker."""
+    event = distributed.Event(f"stop {run}", client=distributed.get_client())  # type: ignore[no-untyped-call]
+    while not await asyncio.to_thread(event.is_set):  # noqa: ASYNC110 - it is set in another process
+        await asyncio.sleep(_STOP_LOOK_SECS)
+
+
+@functools.cache
+def _voice_activity() -> VoiceActivity:
+    return VoiceActivity()

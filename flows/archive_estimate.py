@@ -1,0 +1,197 @@
+"""What a run would have to do, told before it does anything: files, hours, what is done already, time and cost."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audio.durations import duration_secs
+from audio.sniff import HEAD_BYTES, refuse
+from flows.archive_client import ArchiveClient, Question
+from flows.archive_order import is_settled, key_of
+from flows.sources.entries import Entry, Problem
+from flows.sources.opening import batches, open_source
+from flows.sources.reading import opened, shown, version
+from schemas.archives import BATCH_FILES, Archive, ArchiveFile, ArchiveKind, NewArchive
+from schemas.domain import Seconds
+from schemas.errors import FluxionsError
+from schemas.settings import Settings
+
+_AT_ONCE = 16
+_READ_BYTES = 1024 * 1024
+_SHOWN_PROBLEMS = 20
+_RECENT_RUNS = 5
+
+
+@dataclass
+class Estimate:
+    """Counts of files, and what is expected of those that are left. ``unknown`` lengths are taken to be as the others."""
+
+    files: int = 0
+    done: int = 0
+    """Settled in an earlier run of the same archive, and unchanged."""
+    cached: int = 0
+    """Of those left, answered by an earlier result; known only if their bytes were hashed."""
+    unread: int = 0
+    """Of those left, not hashed: whether they are cached shows when they are read."""
+    not_audio: int = 0
+    problems: int = 0
+    examples: list[dict[str, str]] = field(default_factory=list)
+    secs_left: Seconds = 0.0
+    """Audio of those left and not cached, as far as it is known."""
+    known: int = 0
+    unknown: int = 0
+    x_realtime: float | None = None
+    usd_per_hour: float = 0.0
+
+    @property
+    def hours_left(self) -> float:
+        average = self.secs_left / self.known if self.known else 0.0
+        return (self.secs_left + average * self.unknown) / 3600
+
+    def problem(self, where: str, code: str, message: str) -> None:
+        self.problems += 1
+        if len(self.examples) < _SHOWN_PROBLEMS:
+            self.examples.append({"where": where, "code": code, "message": message})
+
+    def to_json(self) -> dict[str, Any]:
+        secs = None if self.x_realtime is None else self.hours_left * 3600 / self.x_realtime
+        return {
+            "files": self.files,
+            "done": self.done,
+            "cached": self.cached,
+            "unread": self.unread,
+            "not_audio": self.not_audio,
+            "problems": self.problems,
+            "examples": self.examples,
+            "left": self.files - self.done - self.cached - self.not_audio,
+            "hours": round(self.hours_left, 4),
+            "unknown_lengths": self.unknown,
+            "x_realtime": self.x_realtime,
+            "estimated_secs": None if secs is None else round(secs),
+            "estimated_usd": round(self.hours_left * self.usd_per_hour, 4),
+        }
+
+
+async def estimate(
+    client: ArchiveClient, settings: Settings, new: NewArchive, *, retry_failed: bool, hashing: bool
+) -> Estimate:
+    """Reads a few bytes of each file, and with ``hashing`` all bytes of those on a disk, to ask the cache about them."""
+    runs = await client.archives()
+    found = Estimate(usd_per_hour=settings.jobs.usd_per_audio_hour, x_realtime=await _recent_pace(client, runs))
+    same = [r for r in runs if (r.account, r.kind, r.source, r.options) == (new.account, new.kind, new.source, new.options)]
+    archive_id = same[0].id if same else None
+    if new.kind is ArchiveKind.REPROCESS:
+        await _transcriptions(client, new, found)
+        return found
+    async for batch in batches(open_source(new.source, new.options), BATCH_FILES):
+        for one in batch:
+            if isinstance(one, Problem):
+                found.problem(one.place or one.location, one.code, one.message)
+        entries = [one for one in batch if isinstance(one, Entry)]
+        keys = [key_of(entry) for entry in entries]
+        known = await client.known(archive_id, keys) if archive_id is not None else {}
+        await _batch(client, new, entries, known, found, retry_failed=retry_failed, hashing=hashing)
+    return found
+
+
+async def _batch(
+    client: ArchiveClient,
+    new: NewArchive,
+    entries: Sequence[Entry],
+    known: dict[str, ArchiveFile],
+    found: Estimate,
+    *,
+    retry_failed: bool,
+    hashing: bool,
+) -> None:
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def look(entry: Entry) -> _Look | None:
+        async with places:
+            return await _look(entry, known.get(key_of(entry)), retry_failed=retry_failed, hashing=hashing)
+
+    looks = await asyncio.gather(*(look(entry) for entry in entries))
+    asked: list[Question] = []
+    waiting: list[_Look] = []
+    for entry, seen in zip(entries, looks, strict=True):
+        found.files += 1
+        if seen is None:
+            found.done += 1
+        elif seen.error is not None:
+            found.not_audio += seen.error.code in ("not_audio", "playlist")
+            found.problem(entry.place or shown(entry.location), seen.error.code, seen.error.message)
+        elif seen.sha256 is not None:
+            asked.append(Question(entry.account or new.account, seen.sha256, entry.options or new.options))
+            waiting.append(seen)
+        else:
+            found.unread += 1
+            _count(seen.secs, found)
+    answers = (await client.answered(asked))[0] if asked else []
+    for seen, cached in zip(waiting, answers, strict=True):
+        if cached:
+            found.cached += 1
+        else:
+            _count(seen.secs, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    secs: Seconds | None = None
+    sha256: str | None = None
+    error: FluxionsError | None = None
+
+
+async def _look(entry: Entry, known: ArchiveFile | None, *, retry_failed: bool, hashing: bool) -> _Look | None:
+    """None for a file that is settled and unchanged."""
+    try:
+        if known is not None and is_settled(known, await version(entry), retry_failed=retry_failed):
+            return None
+        return await asyncio.to_thread(_probe, entry, hashing)
+    except FluxionsError as error:
+        return _Look(error=error)
+
+
+def _probe(entry: Entry, hashing: bool) -> _Look:
+    with opened(entry) as file:
+        if file is None:
+            return _Look()
+        read, size = file
+        refuse(read(0, HEAD_BYTES), size)
+        sha256 = _hash(Path(entry.location)) if hashing and "://" not in entry.location else None
+        return _Look(duration_secs(read, size), sha256)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _count(secs: Seconds | None, found: Estimate) -> None:
+    if secs is None:
+        found.unknown += 1
+    else:
+        found.known += 1
+        found.secs_left += secs
+
+
+async def _transcriptions(client: ArchiveClient, new: NewArchive, found: Estimate) -> None:
+    async for one in client.select(new.source, include_current=new.include_current):
+        found.files += 1
+        _count(one.audio_secs, found)
+
+
+async def _recent_pace(client: ArchiveClient, runs: Sequence[Archive]) -> float | None:
+    """Times real time of recent runs by the engines that serve now, weighted by their audio; None if there were none."""
+    revision = (await client.answered([]))[1]
+    audio_secs = active_secs = 0.0
+    for run in [r for r in runs if r.engine_revision == revision and r.counts.audio_secs][:_RECENT_RUNS]:
+        report = await client.archive_report(run.id)
+        if report.x_realtime:
+            audio_secs += run.counts.audio_secs
+            active_secs += run.counts.audio_secs / report.x_realtime
+    return round(audio_secs / active_secs, 2) if active_secs else None
