@@ -61,6 +61,8 @@ def build_verifier(settings: Settings) -> Verifier:
         from serve.tts.verify.phonetic import PhoneVerifier
 
         return PhoneVerifier()
-    from serve.tts.verify.recognized import RecognizerVerifier
+    from serve.tts.verify.recognized import MAX_WORD_ERROR_RATE, MAX_WORD_ERROR_RATE_EMBEDDED, RecognizerVerifier
 
-    return RecognizerVerifier(build_recognizer(settings).recognize)
+    is_embedded = choice(settings, "recognizer").engine == "pocketsphinx"
+    limit = MAX_WORD_ERROR_RATE_EMBEDDED if is_embedded else MAX_WORD_ERROR_RATE
+    return RecognizerVerifier(build_recognizer(settings).recognize, limit)
