@@ -14,6 +14,13 @@ from schemas.domain import Job
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
+def newest(transcriptions: pl.LazyFrame) -> pl.LazyFrame:
+    """Of rows of ``transcriptions`` those of the highest revision of each id."""
+    revised = transcriptions.filter(pl.col("revision") > 0).group_by("id").agg(pl.max("revision").alias("newest"))
+    joined = transcriptions.join(revised, on="id", how="left")
+    return joined.filter(pl.col("revision") == pl.col("newest").fill_null(0)).drop("newest")
+
+
 class TableReader:
     """Questions to one table. Methods block; call them on a thread."""
 

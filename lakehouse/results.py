@@ -26,6 +26,11 @@ def attempt_key(job: Job, attempt: int) -> str:
     return result_key(job.account, f"{job.id}-{attempt}")
 
 
+def playback_key(job: Job) -> str:
+    """Where the playback copy (Ogg Opus) of a job's recording lies; the same for all jobs of its account with its bytes."""
+    return checked(f"playback/{account_folder(job.account)}/{job.sha256}.opus")
+
+
 def text_key(key: str) -> str:
     """The text beside the result ``key``."""
     return key.removesuffix(_ENDING) + ".txt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import polars as pl
@@ -32,13 +33,38 @@ def query(location: Location, sql: str, account: str | None) -> pl.DataFrame:
     _check(words)
     names = [table.name for table in TABLES if table.name in words and (account is None or _visible(table.name))]
     frames = {name: _frame(location, name, account) for name in names}
-    with pl.SQLContext(frames, register_globals=False) as context:
-        try:
-            return context.execute(sql, eager=True)
-        except pl.exceptions.PolarsError as error:
-            known = ", ".join(table.name for table in TABLES if account is None or _visible(table.name))
-            hint = f"; tables: {known}" if "not found" in str(error) else ""
-            raise InvalidParameter(f"{str(error).strip().splitlines()[0]}{hint}", param="query") from error
+    known = ", ".join(table.name for table in TABLES if account is None or _visible(table.name))
+    with refusals("query", f"; tables: {known}"), pl.SQLContext(frames, register_globals=False) as context:
+        return context.execute(sql, eager=True)
+
+
+def where(name: str, rows: pl.LazyFrame, condition: str) -> pl.LazyFrame:
+    """``rows``, known as ``name``, for which an SQL condition holds. Raises InvalidParameter(param="where").
+
+    Collect it within `refusals`: some mistakes show only then.
+    """
+    words = list(_words(condition))
+    depth = 0
+    for word in words:
+        depth += (word == "(") - (word == ")")
+        if depth < 0 or word == ";":
+            raise InvalidParameter("one condition is meant, as it stands behind WHERE", param="where")
+    if not words or depth:
+        raise InvalidParameter("the condition is empty, or a parenthesis is not closed", param="where")
+    _check(["select", *words], "where")
+    with refusals("where"), pl.SQLContext({name: rows}, register_globals=False) as context:
+        # On a line of its own, for a comment may end the condition.
+        return context.execute(f"SELECT * FROM {name} WHERE (\n{condition}\n)", eager=False)  # noqa: S608
+
+
+@contextmanager
+def refusals(param: str, tables: str = "") -> Iterator[None]:
+    """What Polars finds wrong with SQL is the asker's mistake: InvalidParameter says what."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        hint = tables if "not found" in str(error) else ""
+        raise InvalidParameter(f"{str(error).strip().splitlines()[0]}{hint}", param=param) from error
 
 
 def describe(account: str | None) -> list[tuple[str, str, str, bool, str]]:
@@ -72,9 +98,9 @@ def _words(sql: str) -> Iterator[str]:
             yield match.group().lower()
 
 
-def _check(words: list[str]) -> None:
+def _check(words: list[str], param: str = "query") -> None:
     if not words or words[0] not in _BEGINNINGS:
-        raise InvalidParameter("only queries are answered: begin with SELECT or WITH", param="query")
+        raise InvalidParameter("only queries are answered: begin with SELECT or WITH", param=param)
     for name, sign in pairwise(words):
         if sign == "(" and name.startswith("read_"):
-            raise InvalidParameter(f"{name}() would read a file; only the tables can be asked", param="query")
+            raise InvalidParameter(f"{name}() would read a file; only the tables can be asked", param=param)

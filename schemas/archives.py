@@ -9,7 +9,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from schemas.domain import JobOptions, Seconds, Span, Transcript
+from schemas.domain import JobOptions, Outcome, Seconds, Span, Transcript
 
 BATCH_FILES = 100
 """Most files one call of the operator API is about."""
@@ -216,6 +216,16 @@ class EndedFile:
     job_id: int
     lease: str
     result: Transcript | FileFailure
+
+
+@dataclass(frozen=True, slots=True)
+class FileEnd:
+    """An `EndedFile` on its way into the ledger, its result object written. ``transcript`` saves reading that back."""
+
+    job_id: int
+    lease: str
+    result: Outcome | FileFailure
+    transcript: Transcript | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,22 @@ class Outcome:
     num_segments: int
     num_speakers: int
 
+    @classmethod
+    def of(cls, transcript: Transcript, result_key: str, playback_key: str | None) -> Outcome:
+        """What a transcript says of its job; its result and, if there is one, its playback copy are stored."""
+        return cls(
+            engine_revision=transcript.engine_revision,
+            result_key=result_key,
+            playback_key=playback_key,
+            audio_duration_secs=transcript.audio_duration_secs,
+            audio_format="opus" if playback_key else None,
+            processing_secs=transcript.processing_secs,
+            language=transcript.language,
+            num_chunks=transcript.num_chunks,
+            num_segments=len(transcript.segments),
+            num_speakers=transcript.num_speakers,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -35,6 +35,7 @@ from schemas.domain import (
 )
 from schemas.errors import FluxionsError, Unavailable
 from schemas.settings import Settings
+from serve.remote_archives import RemoteArchives
 
 NAME = "ledger"
 NAMESPACE = "fluxions"
@@ -68,7 +69,7 @@ class LedgerActor:
             await (await self._opening).close()
 
 
-class RemoteLedger:
+class RemoteLedger(RemoteArchives):
     """The ledger's public methods over Ray. Raises what the ledger raises; Unavailable while it is away for long."""
 
     def __init__(self) -> None:

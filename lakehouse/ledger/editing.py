@@ -58,7 +58,7 @@ class JobEditing(RecordKeeping):
         if not keys:
             return set()
         found = await self._jobs_with(account, pl.col("import_key").is_in(list(keys)))
-        return {job.import_key for job in found if job.import_key is not None} & set(keys)
+        return {job.import_key for job in found if job.import_key is not None and not self._is_gone(job)} & set(keys)
 
     async def import_jobs(self, account: str, finished: Sequence[Job]) -> list[Recorded]:
         """(id, whether it is new) of finished jobs from elsewhere, in one commit; their result objects are there already.
@@ -107,21 +107,27 @@ class JobEditing(RecordKeeping):
                 self._after(seq, job, None)
             return answers
 
-    async def _shared_keys(self, job: Job) -> set[str]:
-        """Objects of a deleted job that others of its account need as well: the same bytes were sent more than once."""
+    async def _needless_keys(self, job: Job) -> set[str]:
+        """Objects that a deleted job alone needed, in any of its revisions.
+
+        Others of its account may need the same: the same bytes were sent more than once.
+        """
         found = await self._jobs_with(job.account, pl.col("sha256") == job.sha256)
-        return set[str]().union(*(job_keys(j) for j in found if j.sha256 == job.sha256 and j.id != job.id))
+        mine = job_keys(job).union(*(job_keys(j) for j in found if j.id == job.id))
+        return mine.difference(*(job_keys(j) for j in found if j.sha256 == job.sha256 and not self._is_gone(j)))
 
     async def _jobs_with(self, account: str, wanted: pl.Expr) -> list[Job]:
-        """Jobs of an account that are not deleted: those of its table that are ``wanted``, and all in memory."""
+        """Jobs of an account: every revision in its table that is ``wanted``, and all in memory."""
         # Memory first: a job that reaches the table meanwhile is then seen twice, never not at all.
-        live = {job.id: job for job in self._live.of_account(account)}
+        live = self._live.of_account(account)
         frame = await asyncio.to_thread(
             self._jobs.collect, lambda table: table.filter(pl.col("account") == account, wanted), self._finished.version
         )
-        stored = {row["id"]: job_from_row(row) for row in frame.sort("revision").iter_rows(named=True)}
-        found = (stored | live).values()
-        return [job for job in found if job.status is not JobStatus.DELETED and job.id not in self._deleted]
+        return [*(job_from_row(row) for row in frame.iter_rows(named=True)), *live]
+
+    def _is_gone(self, job: Job) -> bool:
+        entry = self._live.get(job.id)
+        return job.id in self._deleted or (entry is not None and entry.job.status is JobStatus.DELETED)
 
     def _refuse_deleted(self, job_id: int) -> None:
         """A worker must learn that its work is void, not that something is wrong."""

@@ -12,11 +12,20 @@ from schemas.domain import Job
 
 
 class Eraser:
-    """``erase_objects`` removes what a deleted job alone needed of the store."""
+    """``erase_objects`` removes what a deleted job alone needed of the store.
 
-    def __init__(self, writers: dict[str, TableWriter], erase_objects: Callable[[Job], Awaitable[None]]) -> None:
+    ``tombstones`` makes archive runs forget all of such jobs but their files' names within the run; whether any knew them.
+    """
+
+    def __init__(
+        self,
+        writers: dict[str, TableWriter],
+        erase_objects: Callable[[Job], Awaitable[None]],
+        tombstones: Callable[[Sequence[int]], Awaitable[bool]],
+    ) -> None:
         self._writers = writers
         self._erase_objects = erase_objects
+        self._tombstones = tombstones
 
     async def erase(self, jobs: Sequence[Job]) -> None:
         """Everything of deleted jobs but the events that say so. Raises Unavailable when a table cannot be written."""
@@ -27,10 +36,14 @@ class Eraser:
         mine = " OR ".join(
             f"(account = {_quoted(a)} AND id IN ({', '.join(map(str, ids))}))" for a, ids in by_account.items()
         )
-        for name in ("segments", "transcriptions"):
-            await self._writers[name].delete(mine)
+        # First, for the rows name the objects of earlier revisions.
         for job in jobs:
             await self._erase_objects(job)
+        for name in ("segments", "transcriptions"):
+            await self._writers[name].delete(mine)
+        ids = [job.id for job in jobs]
+        if await self._tombstones(ids):
+            await self._writers["archive_files"].delete(f"transcription_id IN ({', '.join(map(str, ids))})")
         # Last, for these rows are what a ledger that starts again would project.
         await self._writers["job_events"].delete(f"({mine}) AND status <> 'deleted'")
 

@@ -49,6 +49,11 @@ class Leases:
         lease = self._leases.get(job_id)
         return lease is not None and lease.token == token and self._clock.monotonic() >= lease.ends
 
+    def left(self, job_id: int) -> float:
+        """Seconds until the lease on a job runs out; 0 if there is none."""
+        lease = self._leases.get(job_id)
+        return 0.0 if lease is None else max(0.0, lease.ends - self._clock.monotonic())
+
     def all_ended(self) -> list[tuple[int, str]]:
         """(job id, token) of every lease that ran out."""
         now = self._clock.monotonic()

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lakehouse.commits import TableWriter
+from lakehouse.keys import KEY_SPECS
 from lakehouse.ledger import jobs
+from lakehouse.ledger.archive_book import ArchiveBook
+from lakehouse.ledger.archives import ArchiveRunning
 from lakehouse.ledger.cache import ResultCache
 from lakehouse.ledger.changes import ChangeLog, Changes, Position
 from lakehouse.ledger.clock import Clock, SystemClock
@@ -29,7 +32,6 @@ from lakehouse.ledger.records import Records
 from lakehouse.ledger.upkeep import Maintenance, MaintenanceReport
 from lakehouse.ledger.view import JobView
 from lakehouse.ledger.voices import VoiceBook
-from lakehouse.ledger.watching import JobWatching
 from lakehouse.location import Location
 from lakehouse.lock import HomeLock, take_lock
 from lakehouse.maintenance.merge import MergePolicy
@@ -59,7 +61,7 @@ class LedgerStats:
     tables: dict[str, int]
 
 
-class Ledger(JobWatching):
+class Ledger(ArchiveRunning):
     """Made by ``Ledger.open``; see the module for its promises. Methods raise Unavailable when a commit fails."""
 
     def __init__(
@@ -86,13 +88,14 @@ class Ledger(JobWatching):
         self._keys = KeyRing(writers["api_keys"], clock)
         self._records = Records(writers, clock)
         self._voices = VoiceBook(writers["voices"], clock)
+        self._archives = ArchiveBook(writers, clock)
         objects = Objects.of(settings)
         self._maintenance = Maintenance(settings, writers, self._live, clock, lock.check, merge_policy)
-        eraser = Eraser(writers, lambda job: self._maintenance.erase(job, self._shared_keys))
+        eraser = Eraser(writers, lambda job: self._maintenance.erase(job, self._needless_keys), self._archives.tombstones)
         self._projector = Projector(self._finished, writers["segments"], objects, self._forget, eraser.erase)
         self._changes: set[asyncio.Task[Any]] = set()
         self._events.on_landed = self._learn_landed
-        self._logs = ChangeLog.several([name for name in writers if name != "job_events"])
+        self._logs = ChangeLog.several(list(KEY_SPECS))
         for name, log in self._logs.items():
             # Jobs are told as they change, long before they reach their table.
             if name != "transcriptions":
@@ -137,6 +140,7 @@ class Ledger(JobWatching):
         await self._maintenance.close()
         if self._changes:
             await asyncio.wait(self._changes)
+        await self._archives.close()
         await self._projector.close()
         for writer in self._writers.values():
             await writer.close()
@@ -196,10 +200,13 @@ class Ledger(JobWatching):
     async def expire_leases(self) -> None:
         """Take back every lease that ran out. A task does this all the time."""
         for job_id, lease in self._leases.all_ended():
+            if self._expire_revision(job_id, lease):
+                continue
             try:
                 await self._change(job_id, lambda job, lease=lease: self._expired(job, lease))  # type: ignore[misc]
             except Unavailable:
                 log.warning("the lease on job %d could not be taken back; trying again", job_id)
+        self._archives.flush_soon()
 
     async def maintain(self, task: str, wait_secs: float) -> MaintenanceReport | None:
         """Run or join a task of `lakehouse.maintenance`; None if it takes longer than ``wait_secs``: then ask again.
@@ -302,10 +309,13 @@ class Ledger(JobWatching):
         """What memory, and through it every reader, learns from a committed event."""
         self._logs["transcriptions"].add([job_row(job)])
         self._maintenance.saw(job)
+        self._archives.saw(job)
+        self._archives.flush_soon()
         self._told(job)
         if job.status is JobStatus.SUBMITTED:
             self._leases.drop(job.id)
-            self._queue.put(job.id)
+            if job.archive_id is None:
+                self._queue.put(job.id)
         elif job.status is JobStatus.PROCESSING:
             self._leases.grant(job.id, job.worker or "")
         else:
@@ -355,9 +365,11 @@ class Ledger(JobWatching):
         await self._keys.load()
         await self._records.load()
         await self._voices.load()
+        await self._archives.load()
         for seq, job in await asyncio.to_thread(reader.unfinished, version):
             self._live.add(job)
             self._after(seq, job, None)
         for seq, job in await asyncio.to_thread(reader.finished_after, self._projector.mark, version):
             self._live.add(job)
             self._after(seq, job, None)
+        await self._reconcile_archives(list(self._archives.runs))

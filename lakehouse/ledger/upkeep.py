@@ -130,13 +130,13 @@ class Maintenance:
             if not self._admitted[audio_key]:
                 del self._admitted[audio_key]
 
-    async def erase(self, job: Job, shared: Callable[[Job], Awaitable[set[str]]]) -> None:
-        """Remove the objects of a deleted job but those that other jobs share, the ones being committed too."""
+    async def erase(self, job: Job, needless: Callable[[Job], Awaitable[set[str]]]) -> None:
+        """Remove the objects that only a deleted job needed, counting the jobs that are being committed."""
         async with self._removal:
             # The note first: who is admitted later meets it and waits. Who was admitted before is counted, or in memory.
             self._removed.add(job.audio_key)
             admitted = set(self._admitted)
-            for key in job_keys(job) - admitted - await shared(job):
+            for key in await needless(job) - admitted:
                 await self._objects.delete(key)
 
     async def _run(self, task: str) -> MaintenanceReport:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from schemas.api.errors import ErrorBody
 from serve.gateway import errors
 from serve.gateway.routes import (
+    archives,
     health,
     history,
     imports,
@@ -60,5 +61,6 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(objects.router)
     app.include_router(operator.router, responses=_ERRORS)  # type: ignore[arg-type]
     app.include_router(models.router, responses=_ERRORS)  # type: ignore[arg-type]
+    app.include_router(archives.router, responses=_ERRORS)  # type: ignore[arg-type]
     app.include_router(imports.router, responses=_ERRORS)  # type: ignore[arg-type]
     return app

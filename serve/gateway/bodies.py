@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from fastapi import Request, Response
@@ -10,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-from schemas.errors import FluxionsError, PayloadTooLarge
+from schemas.errors import FluxionsError, InvalidRequest, PayloadTooLarge
 
 
 def bounded(limit: Callable[[Request], int]) -> type[APIRoute]:
@@ -57,3 +58,22 @@ def _counted(receive: Receive, limit_bytes: int) -> Receive:
 
 def _too_large(limit_bytes: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"the body is larger than the {limit_bytes} bytes accepted here")
+
+
+@contextmanager
+def well_formed() -> Iterator[None]:
+    """What a body does not hold, or holds in another shape, is the sender's mistake: InvalidRequest names it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidRequest(f"the body is not of the form this route takes: {error}", code="bad_frame") from error
+
+
+async def body_of(request: Request, limit_bytes: int) -> bytes:
+    """The whole body, which is not empty. Raises InvalidRequest."""
+    if int(request.headers.get("content-length") or 0) > limit_bytes:
+        raise InvalidRequest(f"the body is larger than {limit_bytes} bytes", code="frame_too_large")
+    body = await request.body()
+    if not body:
+        raise InvalidRequest("the body is empty", code="empty_body")
+    return body

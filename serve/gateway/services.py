@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fastapi import Request
 
+from lakehouse.archives import ArchiveReader
 from lakehouse.history import History
 from lakehouse.ledger.changes import Changes, Position
 from lakehouse.ledger.ledger import LedgerStats
@@ -44,13 +45,14 @@ from schemas.domain import (
 from schemas.engines import EngineInfo, RenderedChunk, RenderRequest, VoiceProfile, VoiceWindows
 from schemas.settings import Settings
 from serve.cloning import Cloning
+from serve.gateway.archive_ledger import ArchiveLedger
 from serve.gateway.auth import KeyRing
 from serve.gateway.limits import AnonymousLimits
 from serve.slots import SlotStatus
 from serve.speech import Speech
 
 
-class LedgerClient(Protocol):
+class LedgerClient(ArchiveLedger, Protocol):
     """The ledger as routes see it: `serve.ledger.RemoteLedger`, or a `lakehouse.ledger.Ledger` in the same process."""
 
     async def create_job(self, new: NewJob) -> Job: ...
@@ -108,8 +110,9 @@ class Engines(Protocol):
         """The whole text as it is made; closing it stops the engine. Raises InvalidParameter, EngineFailure."""
         ...
 
-    async def match_voice(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float, str]:
-        """The voice nearest to a clip at 24 kHz, how near (a cosine), and the engine's revision. Raises InvalidAudio."""
+    async def match_voice(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float | None, str]:
+        """The voice nearest to a clip at 24 kHz, how near (a cosine; None where the clip itself is the voice), and the
+        engine's revision. Raises InvalidAudio."""
         ...
 
     async def slots(self) -> list[SlotStatus]:
@@ -128,6 +131,7 @@ class Services:
     keys: KeyRing = field(init=False)
     history: History = field(init=False)
     search: Search = field(init=False)
+    archives: ArchiveReader = field(init=False)
     anonymous: AnonymousLimits = field(init=False)
     speech: Speech = field(init=False)
     cloning: Cloning = field(init=False)
@@ -138,6 +142,7 @@ class Services:
         history = History(Location.of(self.settings), self.ledger, cache_bytes=storage.read_cache_bytes)
         object.__setattr__(self, "history", history)
         object.__setattr__(self, "search", Search(self.history))
+        object.__setattr__(self, "archives", ArchiveReader(Location.of(self.settings)))
         object.__setattr__(self, "anonymous", AnonymousLimits(self.settings.speech))
         object.__setattr__(self, "speech", Speech(self.settings, self.ledger, self.objects, self.engines))
         object.__setattr__(self, "cloning", Cloning(self.settings, self.ledger, self.objects, self.engines))

@@ -5,8 +5,6 @@ A worker needs nothing but the gateway's URL and this key: no Ray, no access to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -15,13 +13,13 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
-from lakehouse.objects import account_folder
-from lakehouse.results import attempt_key, put_result, result_keys
+from lakehouse.results import attempt_key, playback_key, put_result, result_keys
 from schemas import wire
-from schemas.domain import ApiKey, Job, Lane, Outcome, Span, SpeakerHint, Transcript, Word
+from schemas.domain import ApiKey, Lane, Outcome, Span, SpeakerHint, Transcript, Word
 from schemas.errors import Conflict, InvalidRequest, NotFound
 from schemas.times import iso
 from serve.gateway.auth import Operator
+from serve.gateway.bodies import body_of, well_formed
 from serve.gateway.services import Services, services
 from serve.slots import slot_json
 
@@ -99,7 +97,7 @@ async def playback(job_id: int, lease: _Lease, request: Request, _: Operator, s:
     """Store the playback copy (Ogg Opus)."""
     job = await s.ledger.leased_job(job_id, lease)
     stored = await s.objects.put_stream(request.stream(), limit_bytes=s.settings.limits.max_upload_bytes)
-    await s.objects.adopt(stored, _playback_key(job))
+    await s.objects.adopt(stored, playback_key(job))
     return {"status": "stored"}
 
 
@@ -107,25 +105,12 @@ async def playback(job_id: int, lease: _Lease, request: Request, _: Operator, s:
 async def complete(job_id: int, lease: _Lease, request: Request, _: Operator, s: _Services) -> dict[str, str]:
     """Body: a `Transcript` as JSON. The result object is written before the ledger says the job is done."""
     job = await s.ledger.leased_job(job_id, lease)
-    sent = await _body(request, _FRAME_MAX_BYTES)
-    with _well_formed():
+    sent = await body_of(request, _FRAME_MAX_BYTES)
+    with well_formed():
         transcript = Transcript.from_json(orjson.loads(sent))
-    result_key = attempt_key(job, job.attempt)
+    result_key, playback = attempt_key(job, job.attempt), playback_key(job)
     await put_result(s.objects, result_key, transcript)
-    playback_key = _playback_key(job)
-    has_playback = await s.objects.exists(playback_key)
-    outcome = Outcome(
-        engine_revision=transcript.engine_revision,
-        result_key=result_key,
-        playback_key=playback_key if has_playback else None,
-        audio_duration_secs=transcript.audio_duration_secs,
-        audio_format="opus" if has_playback else None,
-        processing_secs=transcript.processing_secs,
-        language=transcript.language,
-        num_chunks=transcript.num_chunks,
-        num_segments=len(transcript.segments),
-        num_speakers=transcript.num_speakers,
-    )
+    outcome = Outcome.of(transcript, result_key, playback if await s.objects.exists(playback) else None)
     try:
         done = await s.ledger.complete(job_id, lease, outcome, transcript)
     except (Conflict, NotFound):
@@ -145,14 +130,14 @@ async def fail(job_id: int, body: FailBody, _: Operator, s: _Services) -> dict[s
 @router.post("/recognize")
 async def recognize(request: Request, _: Operator, s: _Services, lane: _Lane = "interactive") -> dict[str, Any]:
     """Body: one utterance, s16le 16 kHz mono. Answer: `{"words": [[text, start, end, confidence]], "language"}`."""
-    return wire.recognition_to_json(await s.engines.recognize(await _body(request, _PCM_MAX_BYTES), lane))
+    return wire.recognition_to_json(await s.engines.recognize(await body_of(request, _PCM_MAX_BYTES), lane))
 
 
 @router.post("/diarization/observe")
 async def observe(request: Request, _: Operator, s: _Services, lane: _Lane = "interactive") -> Response:
     """Body: packed `{"speech", "offset_secs"}` + PCM of one block. Answer: packed windows."""
-    head, tail = wire.unpack(await _body(request, _FRAME_MAX_BYTES))
-    with _well_formed():
+    head, tail = wire.unpack(await body_of(request, _FRAME_MAX_BYTES))
+    with well_formed():
         speech, offset_secs = wire.spans_from_json(head["speech"]), float(head["offset_secs"])
     windows = await s.engines.observe(bytes(tail), speech, offset_secs, lane)
     return Response(wire.windows_to_bytes([windows]), media_type=wire.MEDIA_TYPE)
@@ -164,8 +149,8 @@ async def resolve(request: Request, _: Operator, s: _Services) -> dict[str, Any]
 
     Answer: `{"turns": [[speaker, start, end]]}`.
     """
-    head, tail = wire.unpack(await _body(request, _FRAME_MAX_BYTES))
-    with _well_formed():
+    head, tail = wire.unpack(await body_of(request, _FRAME_MAX_BYTES))
+    with well_formed():
         hint = SpeakerHint(**head["speakers"])
         windows, speech = wire.windows_from_bytes(bytes(tail)), wire.spans_from_json(head["speech"])
     turns = await s.engines.resolve(windows, speech, hint)
@@ -175,8 +160,8 @@ async def resolve(request: Request, _: Operator, s: _Services) -> dict[str, Any]
 @router.post("/events")
 async def events(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
     """Body: `{"speech", "words", "duration_secs", "heard"}`. Answer: `{"events": [[tag, start, end, confidence]]}`."""
-    sent = await _body(request, _FRAME_MAX_BYTES)
-    with _well_formed():
+    sent = await body_of(request, _FRAME_MAX_BYTES)
+    with well_formed():
         body = orjson.loads(sent)
         speech: list[Span] = wire.spans_from_json(body["speech"])
         words, duration_secs = [Word(*w) for w in body["words"]], float(body["duration_secs"])
@@ -193,8 +178,8 @@ async def event_detector(_: Operator, s: _Services) -> dict[str, Any]:
 @router.post("/events/observe")
 async def observe_events(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
     """Body: packed `{"offset_secs"}` + PCM of one block. Answer: `{"events": [[tag, start, end, confidence]]}`."""
-    head, tail = wire.unpack(await _body(request, _FRAME_MAX_BYTES))
-    with _well_formed():
+    head, tail = wire.unpack(await body_of(request, _FRAME_MAX_BYTES))
+    with well_formed():
         offset_secs = float(head["offset_secs"])
     return {"events": wire.events_to_json(await s.engines.observe_events(bytes(tail), offset_secs))}
 
@@ -234,10 +219,6 @@ async def status(_: Operator, s: _Services) -> dict[str, Any]:
     return {"engines": [slot_json(slot) for slot in await s.engines.slots()], "jobs": asdict(await s.ledger.stats())}
 
 
-def _playback_key(job: Job) -> str:
-    return f"playback/{account_folder(job.account)}/{job.sha256}.opus"
-
-
 def _key(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.id,
@@ -248,21 +229,3 @@ def _key(key: ApiKey) -> dict[str, Any]:
         "created_at": iso(key.created_at),
         "revoked_at": iso(key.revoked_at) if key.revoked_at else None,
     }
-
-
-@contextmanager
-def _well_formed() -> Iterator[None]:
-    """What a body does not hold, or holds in another shape, is the sender's mistake: InvalidRequest names it."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidRequest(f"the body is not of the form this route takes: {error}", code="bad_frame") from error
-
-
-async def _body(request: Request, limit_bytes: int) -> bytes:
-    if int(request.headers.get("content-length") or 0) > limit_bytes:
-        raise InvalidRequest(f"the body is larger than {limit_bytes} bytes", code="frame_too_large")
-    body = await request.body()
-    if not body:
-        raise InvalidRequest("the body is empty", code="empty_body")
-    return body

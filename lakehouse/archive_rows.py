@@ -1,0 +1,65 @@
+"""Archive runs and their files to table rows and back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, fields
+from typing import Any
+
+from schemas.archives import Archive, ArchiveCounts, ArchiveFile, ArchiveKind, ArchiveStatus, FileStatus
+from schemas.domain import JobOptions, SpeakerHint
+
+Row = dict[str, Any]
+
+_COUNTS = tuple(f.name for f in fields(ArchiveCounts))
+_CONVERTED = ("kind", "status", "options", "counts", "created_at", "updated_at")
+_PLAIN = tuple(f.name for f in fields(Archive) if f.name not in _CONVERTED)
+_FILE_PLAIN = tuple(f.name for f in fields(ArchiveFile) if f.name not in ("key", "status", "updated_at"))
+
+
+def archive_row(seq: int, archive: Archive) -> Row:
+    return {
+        "seq": seq,
+        **{name: getattr(archive, name) for name in _PLAIN},
+        **asdict(archive.counts),
+        "created_at": archive.created_at,
+        "updated_at": archive.updated_at,
+        "kind": archive.kind.value,
+        "status": archive.status.value,
+        "non_speech": archive.options.non_speech,
+        "min_speakers": archive.options.speakers.least,
+        "max_speakers": archive.options.speakers.most,
+    }
+
+
+def archive_from_row(row: Row) -> Archive:
+    """Further columns are ignored."""
+    return Archive(
+        kind=ArchiveKind(row["kind"]),
+        status=ArchiveStatus(row["status"]),
+        options=JobOptions(row["non_speech"], SpeakerHint(row["min_speakers"], row["max_speakers"])),
+        counts=ArchiveCounts(**{name: row[name] for name in _COUNTS}),
+        created_at=row["created_at"].astimezone(dt.UTC),
+        updated_at=row["updated_at"].astimezone(dt.UTC),
+        **{name: row[name] for name in _PLAIN},
+    )
+
+
+def file_row(seq: int, file: ArchiveFile) -> Row:
+    return {
+        "seq": seq,
+        "item": file.key,
+        "status": file.status.value,
+        "updated_at": file.updated_at,
+        **{name: getattr(file, name) for name in _FILE_PLAIN},
+    }
+
+
+def file_from_row(row: Row) -> ArchiveFile:
+    """Further columns are ignored."""
+    return ArchiveFile(
+        key=row["item"],
+        status=FileStatus(row["status"]),
+        updated_at=row["updated_at"].astimezone(dt.UTC),
+        **{name: row[name] for name in _FILE_PLAIN},
+    )
