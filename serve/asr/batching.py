@@ -80,9 +80,9 @@ class Batcher:
         padded_secs = max(u.size for u in utterances) / SAMPLE_RATE_HZ * len(utterances)
         self._budget_secs = min(self._budget_secs, padded_secs / 2)
         logger.warning("out of memory at %.0f padded seconds; batches hold %.0f s now", padded_secs, self._budget_secs)
-        gc.collect()
         torch = sys.modules.get("torch")  # whoever ran out of a GPU's memory has imported it
         if torch is not None and torch.cuda.is_available():
+            gc.collect()  # cycles of the failed call hold tensors still
             torch.cuda.empty_cache()
 
 
