@@ -1,0 +1,189 @@
+"""NeMo recognisers from a ``.nemo`` file: CTC, transducers (RNNT, TDT), hybrids of both, and Canary.
+
+CTC models and transducers are driven layer by layer rather than through ``transcribe()``, which builds a data loader for
+every call, pads utterances under a second on both sides without saying so, and gives CTC words wrong times.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from schemas.domain import SAMPLE_RATE_HZ, Recognition, Seconds
+from schemas.engines import EngineChoice, EngineInfo, RecognizerCapabilities, Samples
+from serve.asr.nemo_batch import CharacterVocabulary, NemoVocabulary, batch
+from serve.asr.nemo_canary import Canary
+from serve.asr.nemo_files import Kind, NemoRecipe, read_recipe
+from serve.asr.spreading import lasting
+from serve.asr.windows import Hear, recognize_in_windows
+from serve.asr.words import Token, collapsed, words_of
+from serve.models import ModelFiles, cannot_load, engine_revision, resolve, torch_device
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WINDOW_SECS: Final = 30.0
+MAX_BATCH: Final = 32
+_OPTIONS: Final[dict[str, Any]] = {
+    "decoding": "greedy",
+    "confidence": "max_prob-min",
+    "window_secs": WINDOW_SECS,
+    "words": 1,
+}
+"""All that changes what comes out; ``words`` is raised when the reading of tokens changes."""
+
+
+def describe(chosen: EngineChoice) -> EngineInfo:
+    """What the file holds, without NeMo. Raises Unavailable for a model that is not there or is no recogniser."""
+    files = resolve(chosen)
+    recipe = read_recipe(chosen, _file(chosen, files))
+    capabilities = RecognizerCapabilities(
+        languages=recipe.languages,
+        word_timestamps=True,
+        word_confidence=True,
+        punctuation=recipe.punctuation,
+        max_utterance_secs=WINDOW_SECS,
+        max_batch=MAX_BATCH,
+    )
+    revision = engine_revision("nemo", importlib.metadata.version("nemo_toolkit"), files, _OPTIONS)
+    return EngineInfo(chosen.slot, chosen.engine, chosen.model, revision, asdict(capabilities))
+
+
+def build(chosen: EngineChoice) -> NemoRecognizer:
+    """The recogniser, loaded and warm: 10 s for NeMo's import, then the model. Raises Unavailable."""
+    info = describe(chosen)
+    file = _file(chosen, resolve(chosen))
+    recognizer = NemoRecognizer(load_model(file, torch_device(chosen)), read_recipe(chosen, file), info)
+    recognizer.warm_up()
+    return recognizer
+
+
+class NemoRecognizer:
+    """A `schemas.engines.Recognizer` that works on batches. One call at a time."""
+
+    def __init__(self, model: Any, recipe: NemoRecipe, info: EngineInfo) -> None:
+        self._info = info
+        self._hear = _EARS[recipe.kind](model)
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def recognize(self, utterances: Sequence[Samples]) -> list[Recognition]:
+        """One Recognition an utterance, in order, whatever its length. Raises EngineFailure for samples not finite."""
+        return recognize_in_windows(utterances, self._hear, WINDOW_SECS, MAX_BATCH)
+
+    def warm_up(self) -> None:
+        """A second of noise through everything: the first call of a process compiles and allocates for seconds."""
+        noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ, dtype=np.float32)
+        self._hear([np.float32(0.1) * noise * np.hanning(noise.size).astype(np.float32)])
+
+    def close(self) -> None:
+        """Nothing to end: the model goes with its owner."""
+
+
+def load_model(file: Path, device: str) -> Any:
+    """The model of a ``.nemo`` file in evaluation mode on ``device``, its class picked by the file; NeMo kept quiet."""
+    # Telemetry that is off says so in warnings of its own at every import.
+    logging.getLogger("nv_one_logger").setLevel(logging.ERROR)
+    from nemo.collections.asr.models import ASRModel
+    from nemo.utils import logging as nemo_logging
+
+    nemo_logging.setLevel(logging.ERROR)
+    model = ASRModel.restore_from(str(file), map_location=device)
+    # Dither would make two hearings of one recording differ; padding to multiples is for training.
+    model.preprocessor.featurizer.dither = 0.0
+    model.preprocessor.featurizer.pad_to = 0
+    return model.to(device).eval()
+
+
+def _file(chosen: EngineChoice, files: ModelFiles) -> Path:
+    if files.nemo_file is None:
+        raise cannot_load(chosen, "the folder holds no .nemo file, or several", f"name one file in {chosen.variable}")
+    return files.nemo_file
+
+
+class _Ears:
+    """What CTC models and transducers share: sound in, encoder frames out, tokens to words."""
+
+    _tells_durations = False
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._vocabulary = NemoVocabulary(model.tokenizer) if hasattr(model, "tokenizer") else CharacterVocabulary(model)
+        self._frame_secs: Seconds = model.encoder.subsampling_factor * model.cfg.preprocessor.window_stride
+
+    def __call__(self, utterances: Sequence[Samples]) -> list[Recognition]:
+        import torch
+
+        with torch.inference_mode():
+            heard = self._tokens(*batch(utterances, self._model.device))
+        return [self._recognition(tokens, samples) for tokens, samples in zip(heard, utterances, strict=True)]
+
+    def _recognition(self, tokens: Sequence[Token], samples: Samples) -> Recognition:
+        words = words_of(tokens, self._vocabulary, self._frame_secs, samples.size / SAMPLE_RATE_HZ)
+        language = self._vocabulary.language([token.id for token in tokens])
+        return Recognition(words if self._tells_durations else lasting(words, samples), language)
+
+    def _tokens(self, sound: Tensor, lengths: Tensor) -> list[list[Token]]:
+        raise NotImplementedError
+
+
+class _Ctc(_Ears):
+    def _tokens(self, sound: Tensor, lengths: Tensor) -> list[list[Token]]:
+        log_probs, num_frames, _ = self._model(input_signal=sound, input_signal_length=lengths)
+        best, labels = (part.cpu().numpy() for part in log_probs.max(dim=-1))
+        blank = log_probs.shape[-1] - 1
+        return [
+            collapsed(labels[row, :frames], np.exp(best[row, :frames]), blank)
+            for row, frames in enumerate(num_frames.tolist())
+        ]
+
+
+class _Transducer(_Ears):
+    """RNNT and TDT, and hybrids by their transducer. A TDT token lasts as long as the model says, an RNNT token a frame."""
+
+    def __init__(self, model: Any) -> None:
+        from omegaconf import open_dict
+
+        decoding = copy.deepcopy(model.cfg.decoding)
+        with open_dict(decoding):
+            decoding.strategy = "greedy_batch"
+            decoding.confidence_cfg = {
+                "preserve_frame_confidence": True,
+                "preserve_token_confidence": True,
+                "exclude_blank": True,
+                "method_cfg": {"name": "max_prob"},
+            }
+        model.change_decoding_strategy(decoding, verbose=False)
+        self._tells_durations = decoding.get("durations") is not None
+        super().__init__(model)
+
+    def _tokens(self, sound: Tensor, lengths: Tensor) -> list[list[Token]]:
+        encoded, num_frames = self._model(input_signal=sound, input_signal_length=lengths)
+        found = self._model.decoding.rnnt_decoder_predictions_tensor(encoded, num_frames, return_hypotheses=True)
+        return [_emissions(hypothesis) for hypothesis in found]
+
+
+def _emissions(hypothesis: Any) -> list[Token]:
+    ids, frames = _ints(hypothesis.y_sequence), _ints(hypothesis.timestamp)
+    durations = _ints(hypothesis.token_duration) if hypothesis.token_duration is not None else []
+    lasting = [max(1, duration) for duration in durations] or [1] * len(ids)
+    return [
+        Token(id_, frame, frame + frames_, float(confidence))
+        for id_, frame, frames_, confidence in zip(ids, frames, lasting, hypothesis.token_confidence, strict=True)
+    ]
+
+
+def _ints(values: Any) -> list[int]:
+    return [int(value) for value in values]
+
+
+_EARS: Final[dict[Kind, Callable[[Any], Hear]]] = {"ctc": _Ctc, "transducer": _Transducer, "multitask": Canary}

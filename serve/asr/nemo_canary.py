@@ -1,0 +1,80 @@
+"""Canary, NeMo's attention decoder of many tasks: asked to transcribe with capitals, full stops and the times of words.
+
+The smaller models write the times between their words; the larger ones bring a CTC model that finds them. Where a model
+does neither, the words are spread over the sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from schemas.domain import SAMPLE_RATE_HZ, Recognition, Word
+from schemas.engines import Samples
+from serve.asr.nemo_batch import NemoVocabulary, batch
+from serve.asr.spreading import spread
+from serve.asr.words import Token, in_order, words_of
+
+_DEFAULT_LANGUAGE: Final = "en"
+
+
+class Canary:
+    """Hears batches in the language the model's own prompt names, English where it names none."""
+
+    def __init__(self, model: Any) -> None:
+        from omegaconf import open_dict
+
+        with open_dict(model.cfg.decoding):
+            model.cfg.decoding.strategy = "greedy"
+            model.cfg.decoding.confidence_cfg = {
+                "preserve_frame_confidence": True,
+                "preserve_token_confidence": True,
+                "exclude_blank": False,
+                "method_cfg": {"name": "max_prob"},
+            }
+        model.change_decoding_strategy(model.cfg.decoding)
+        self._model = model
+        self._vocabulary = NemoVocabulary(model.tokenizer)
+        self._language = _prompted_language(model)
+
+    def __call__(self, utterances: Sequence[Samples]) -> list[Recognition]:
+        import torch
+        from nemo.collections.asr.models.aed_multitask_models import MultiTaskTranscriptionConfig
+
+        asked = {"source_lang": self._language, "target_lang": self._language, "pnc": "yes"}
+        if self._model.timestamps_asr_model is None:
+            asked["timestamp"] = "yes"
+        config = MultiTaskTranscriptionConfig(
+            return_hypotheses=True, timestamps=True, prompt=asked, enable_chunking=False, verbose=False
+        )
+        config._internal.device = self._model.device
+        with torch.inference_mode():
+            # What transcribe() does with a batch, without its data loader, which pads short utterances on both sides.
+            encoded = self._model._transcribe_forward((*batch(utterances, self._model.device), None, None), config)
+            found = self._model._transcribe_output_processing(encoded, config)
+        return [
+            Recognition(self._words(hypothesis, samples), self._language)
+            for hypothesis, samples in zip(found, utterances, strict=True)
+        ]
+
+    def _words(self, hypothesis: Any, samples: Samples) -> tuple[Word, ...]:
+        sure = zip(hypothesis.y_sequence.tolist(), hypothesis.token_confidence, strict=True)
+        tokens = [Token(id_, place, place + 1, float(chance)) for place, (id_, chance) in enumerate(sure)]
+        timed = hypothesis.timestamp.get("word") or []
+        written = words_of(tokens, self._vocabulary, 1.0, float(len(tokens)))
+        if len(timed) != len(written):
+            return spread(tokens, self._vocabulary, samples)
+        placed = [
+            replace(word, start_secs=float(found["start"]), end_secs=float(found["end"]))
+            for word, found in zip(written, timed, strict=True)
+        ]
+        return in_order(placed, samples.size / SAMPLE_RATE_HZ)
+
+
+def _prompted_language(model: Any) -> str:
+    for turn in model.prompt.get_default_dialog_slots():
+        language = (turn.get("slots") or {}).get("source_lang")
+        if language:
+            return str(language).strip("<|>")
+    return _DEFAULT_LANGUAGE

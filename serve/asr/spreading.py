@@ -1,0 +1,65 @@
+"""Word times where a model tells too little of them: guesses from where there is sound, and said to be that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.domain import SAMPLE_RATE_HZ, Word
+from schemas.engines import Samples
+from serve.asr.words import Token, Vocabulary, in_order, words_of
+
+_FRAME: Final = SAMPLE_RATE_HZ * 20 // 1000
+_QUIET_DB: Final = 30.0
+"""Frames of 20 ms this far below the loudest are pauses."""
+_LONGEST_TAIL_SECS: Final = 0.5
+
+
+def lasting(words: Sequence[Word], samples: Samples) -> tuple[Word, ...]:
+    """The words of a model that tells when a token comes but not how long it lasts: each goes on while there is sound,
+    to the next word's start or half a second at most.
+    """
+    quiet = np.flatnonzero(~_is_loud(samples)) * _FRAME / SAMPLE_RATE_HZ
+    duration = samples.size / SAMPLE_RATE_HZ
+    lengthened = []
+    for index, word in enumerate(words):
+        pause = np.searchsorted(quiet, word.end_secs)
+        limit = words[index + 1].start_secs if index + 1 < len(words) else duration
+        end = min(limit, word.end_secs + _LONGEST_TAIL_SECS, float(quiet[pause]) if pause < quiet.size else duration)
+        lengthened.append(replace(word, end_secs=round(max(word.end_secs, end), 3)))
+    return tuple(lengthened)
+
+
+def spread(tokens: Sequence[Token], vocabulary: Vocabulary, samples: Samples) -> tuple[Word, ...]:
+    """The words of tokens without times, over the sound that is no pause, each as long as its share of the text."""
+    counted = [replace(token, start_frame=place, end_frame=place + 1) for place, token in enumerate(tokens)]
+    # In places of tokens first, then in seconds.
+    words = words_of(counted, vocabulary, 1.0, float(len(tokens)))
+    if not words:
+        return ()
+    lengths = [len(vocabulary.piece(token.id)) for token in tokens]
+    written = np.concatenate([[0], np.cumsum(lengths)]) / sum(lengths)
+    at = np.interp(written, *_sounding(samples))
+    placed = [
+        replace(word, start_secs=float(at[int(word.start_secs)]), end_secs=float(at[int(word.end_secs)])) for word in words
+    ]
+    return in_order(placed, samples.size / SAMPLE_RATE_HZ)
+
+
+def _sounding(samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How much of what sounds lies before each edge of a frame of 20 ms, as a share, and the edges, s."""
+    total = np.concatenate([[0.0], np.cumsum(_is_loud(samples))])
+    edges: NDArray[np.float64] = np.arange(total.size) * _FRAME / SAMPLE_RATE_HZ
+    return total / total[-1], edges
+
+
+def _is_loud(samples: Samples) -> NDArray[np.bool_]:
+    """``(num_frames,)``: which frames of 20 ms are no pause; one frame at least."""
+    count = max(1, samples.size // _FRAME)
+    frames = np.resize(samples, (count, _FRAME)) if count == 1 else samples[: count * _FRAME].reshape(count, -1)
+    level = 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1) + 1e-12)
+    return np.asarray(level > level.max() - _QUIET_DB)
