@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from schemas.api.transcription import SegmentBody
-from schemas.domain import JobStatus
+from schemas.domain import JobStatus, SpeakerHint
 from schemas.errors import FluxionsError
 from serve.cli.client import Client, Interrupted, Target, Upload
 from serve.cli.sources import Source
@@ -36,6 +36,17 @@ class Wishes:
     non_speech: bool = False
     cache: bool = True
     words: bool = False
+    speakers: SpeakerHint = field(default_factory=SpeakerHint)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What `/submit` is asked."""
+        asked: dict[str, Any] = {"non_speech": _flag(self.non_speech), "cache": _flag(self.cache)}
+        if self.speakers.least > 1:
+            asked["min_speakers"] = self.speakers.least
+        if self.speakers.most is not None:
+            asked["max_speakers"] = self.speakers.most
+        return asked
 
 
 class Answer(BaseModel):
@@ -177,9 +188,7 @@ class Batch:
             with source.open() as upload:
                 yield replace(upload, chunks=self._unless_stopped(self.board.uploading(task, upload)))
 
-        job = self._client.submit(
-            opened, filename=source.filename, non_speech=_flag(self._wishes.non_speech), cache=_flag(self._wishes.cache)
-        )
+        job = self._client.submit(opened, filename=source.filename, **self._wishes.parameters)
         job_id = Answer.model_validate(job).id
         self.unfinished.add(job_id)
         pause_secs = _POLL_FIRST_SECS

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.errors import FluxionsError
+from schemas.errors import FluxionsError, InvalidParameter
+from schemas.speakers import MOST_SPEAKERS, speaker_hint
 from serve.cli.options import HomeOption, JsonOption, KeyOption, UrlOption, locate
 from serve.cli.output import FAILED, INTERRUPTED, error_json, exit_code, note, one_line, print_error, print_json
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from serve.cli.sources import Source
 
 _SPEAKER_COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
+
+_Speakers = Annotated[
+    int | None, typer.Option("--num-speakers", min=1, max=MOST_SPEAKERS, help="So many people speak.", show_default=False)
+]
+_LeastSpeakers = Annotated[
+    int | None, typer.Option("--min-speakers", min=1, max=MOST_SPEAKERS, help="At least so many.", show_default=False)
+]
+_MostSpeakers = Annotated[
+    int | None, typer.Option("--max-speakers", min=1, max=MOST_SPEAKERS, help="At most so many.", show_default=False)
+]
 
 
 class Format(StrEnum):
@@ -43,7 +54,12 @@ def transcribe(
         ),
     ] = None,
     words: Annotated[bool, typer.Option("--words", help="Ask for the time of every word.")] = False,
-    non_speech: Annotated[bool, typer.Option("--non-speech", help="Include pauses, hesitations and other sounds.")] = False,
+    non_speech: Annotated[
+        bool, typer.Option("--non-speech", help="Include pauses, hesitations, other sounds and marks.")
+    ] = False,
+    num_speakers: _Speakers = None,
+    min_speakers: _LeastSpeakers = None,
+    max_speakers: _MostSpeakers = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute again what was computed before.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Recordings on their way at once.")] = 4,
     url: UrlOption = None,
@@ -61,7 +77,7 @@ def transcribe(
 
       fluxions transcribe https://example.org/talk.mp3 -o vtt -d - > talk.vtt
 
-      fluxions transcribe call.wav --json --words | jq .segments
+      fluxions transcribe call.wav --num-speakers 2 --json --words | jq .segments
 
     Folders are searched for recordings. One that fails does not stop the others; failures are listed at the end and
     make the exit code 1. With --json each recording is one line of JSON, in the order given.
@@ -70,6 +86,11 @@ def transcribe(
     from serve.cli.client import Client
     from serve.cli.sources import find
 
+    try:
+        speakers = speaker_hint(num_speakers, min_speakers, max_speakers)
+    except InvalidParameter as error:
+        option = f"--{error.param}".replace("_", "-")
+        raise typer.BadParameter(error.message, param_hint=option) from None
     sources = find(recordings)
     if as_json and output is not None and output_dir == "-":
         raise typer.BadParameter("stdout holds either JSON lines or one file; leave --json or `-` out", param_hint="--json")
@@ -79,7 +100,7 @@ def transcribe(
         client.get("/transcriptions", limit=1)  # An absent server or a wrong key is one error, not one for each file.
     needs_words = words or output in (Format.SRT, Format.VTT)
     failures: list[tuple[Source, FluxionsError]] = []
-    batch = Batch(target, Wishes(non_speech, not no_cache, needs_words), jobs)
+    batch = Batch(target, Wishes(non_speech, not no_cache, needs_words, speakers), jobs)
     try:
         with batch:
             for source, result in batch.results(sources):

@@ -52,6 +52,24 @@ def test_a_file_becomes_its_transcript(here: Server, tmp_path: Path, capsys: pyt
     assert (upload["non_speech"], upload["cache"]) == ("true", "false")
 
 
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ([], (None, None)),
+        (["--num-speakers", "2"], ("2", "2")),
+        (["--min-speakers", "2"], ("2", None)),
+        (["--max-speakers", "4"], (None, "4")),
+    ],
+)
+def test_what_is_known_of_the_speakers_is_asked_for(
+    here: Server, tmp_path: Path, options: list[str], asked: tuple[str | None, str | None]
+) -> None:
+    (tmp_path / "talk.wav").write_bytes(b"talk")
+    assert main(["transcribe", str(tmp_path / "talk.wav"), *options]) == 0
+    (upload,) = here.uploads
+    assert (upload.get("min_speakers"), upload.get("max_speakers")) == asked
+
+
 def test_one_bad_file_does_not_stop_the_others(here: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "talks"
     (folder / "deep").mkdir(parents=True)
@@ -127,6 +145,9 @@ def test_a_short_outage_is_waited_out(here: Server, tmp_path: Path, capsys: pyte
         (["transcribe", "{file}", "--output-dir", "x"], 2),
         (["transcribe", "{file}", "--jobs", "0"], 2),
         (["transcribe", "{file}", "--output", "docx"], 2),
+        (["transcribe", "{file}", "--num-speakers", "0"], 2),
+        (["transcribe", "{file}", "--num-speakers", "2", "--max-speakers", "3"], 2),
+        (["transcribe", "{file}", "--min-speakers", "3", "--max-speakers", "2"], 2),
         (["transcribe", "{file}", "--url", "ftp://x"], 2),
         (["transcribe", "{file}", "--url", "http://127.0.0.1:9"], 3),
         (["transcribe", "{file}", "--key", "wrong"], 4),

@@ -20,8 +20,9 @@ from schemas.api.transcription import (
     TranscriptionItem,
     TranscriptionList,
 )
-from schemas.domain import Job, JobOptions, JobStatus, NewJob, SpeakerHint, Transcript
-from schemas.errors import InvalidParameter, NotFound, PayloadTooLarge
+from schemas.domain import Job, JobOptions, JobStatus, NewJob, Transcript
+from schemas.errors import NotFound, PayloadTooLarge
+from schemas.speakers import MOST_SPEAKERS, speaker_hint
 from schemas.times import iso
 from serve.gateway.auth import User
 from serve.gateway.routes.progress import progress_of
@@ -30,7 +31,7 @@ from serve.gateway.services import Services, services
 router = APIRouter(tags=["transcription"])
 
 _Services = Annotated[Services, Depends(services)]
-_Speakers = Annotated[int, Field(ge=1, le=100)]
+_Speakers = Annotated[int, Field(ge=1, le=MOST_SPEAKERS)]
 _Id = Annotated[int, Path(ge=1, le=2**63 - 1, description="Transcription id.")]
 
 
@@ -48,7 +49,7 @@ async def submit(
     max_speakers: Annotated[_Speakers | None, Query(description="At most so many people speak.")] = None,
 ) -> SubmitResponse:
     """Send a recording as the raw body; get a job id at once and poll its status."""
-    speakers = _speaker_hint(num_speakers, min_speakers, max_speakers)
+    speakers = speaker_hint(num_speakers, min_speakers, max_speakers)
     limit = s.settings.limits.max_upload_bytes
     if int(request.headers.get("content-length") or 0) > limit:
         raise PayloadTooLarge(f"the recording is larger than the {limit} bytes accepted here; split it or compress it")
@@ -138,16 +139,3 @@ async def _transcript(s: Services, job: Job) -> Transcript | None:
     if job.status is not JobStatus.COMPLETED or job.result_key is None:
         return None
     return Transcript.from_json(orjson.loads(await s.objects.get_bytes(job.result_key)))
-
-
-def _speaker_hint(exactly: int | None, least: int | None, most: int | None) -> SpeakerHint:
-    """Raises InvalidParameter for bounds that no number meets."""
-    if exactly is not None:
-        if least is not None or most is not None:
-            raise InvalidParameter(
-                "num_speakers says it all: leave min_speakers and max_speakers out", param="num_speakers"
-            )
-        return SpeakerHint(exactly, exactly)
-    if most is not None and (least or 1) > most:
-        raise InvalidParameter(f"min_speakers is {least} and max_speakers {most}: no number is both", param="min_speakers")
-    return SpeakerHint(least or 1, most)
