@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -148,7 +149,9 @@ async def transcribe_file(tools: Tools, job: ClaimedJob, source: Path, folder: P
 async def hear(tools: Tools, job: ClaimedJob, heard: Listening, reporter: Reporter) -> Heard:
     """Ask the engines about a recording, in blocks that are kept if it is long."""
     if heard.pcm.duration_secs > tools.jobs.long_file_secs:
-        # Prefect takes a second to import, and most workers never see a long recording.
+        # Prefect takes a second to import, and most workers never see a long recording: not here, and not in the way of
+        # the beat that keeps the lease.
+        await asyncio.to_thread(importlib.import_module, "flows.transcribe")
         from flows.transcribe import hear_in_blocks
 
         return await hear_in_blocks(tools, job, heard, reporter)
