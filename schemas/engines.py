@@ -157,6 +157,9 @@ class EventDetector(Protocol):
         ...
 
 
+DEFAULT_TEMPERATURE: Final = 0.9
+"""Of a render that asks for none; what models are made to sound best at."""
+
 Cue = Literal["sigh", "laugh", "gasp", "sniff", "cough", "hesitate"]
 """The sounds a text may ask for in square brackets."""
 
@@ -255,7 +258,7 @@ class RenderRequest:
 
     voice: VoiceProfile
     text: str
-    temperature: float = 0.9
+    temperature: float = DEFAULT_TEMPERATURE
     max_secs: Seconds | None = None
     verify: bool = True
     start: int = 0
