@@ -23,7 +23,7 @@ from flows.client import ClaimedJob
 from flows.progress import Reporter
 from schemas.archives import BATCH_FILES, BeginState, EndedFile, FileFailure, FileStatus
 from schemas.domain import Seconds, Transcript
-from schemas.errors import Conflict, FluxionsError, InvalidRequest
+from schemas.errors import Conflict, FluxionsError, InvalidRequest, NotFound
 from schemas.settings import Settings
 
 PORTION_FILES = 10
@@ -202,11 +202,17 @@ class Batch:
                     await self._renew()
                 for work in list(self._in_hand.values()):
                     if now - work.began >= _TOLD_AFTER_SECS:
-                        await work.reporter.flush()
+                        await self._tell(work)
                 if self._ended and now - self._ended_since >= _HAND_IN_SECS:
                     await self._hand_in()
             except FluxionsError as error:
                 logger.warning("archive %d: cannot keep its leases: %s", self._order.archive_id, error.message)
+
+    async def _tell(self, work: _Work) -> None:
+        try:
+            await work.reporter.flush()
+        except (Conflict, NotFound):
+            work.task.cancel()  # Its lease is lost.
 
     async def _renew(self) -> None:
         leases = {job.id: job.lease for _, job in self._begun.values()}

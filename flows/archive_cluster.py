@@ -51,8 +51,9 @@ def _local_cluster() -> distributed.LocalCluster:
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         security=True,
+        local_directory=str(Settings().home / "scratch"),
         silence_logs=False,
     )
 

@@ -7,21 +7,27 @@ Run as ``python -m flows.archive_run`` with a request as JSON on stdin. Each lin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import sys
 from typing import Any
 
+import httpx
 from pydantic import BaseModel, Field
 
 from flows.archive_cluster import connect
 from flows.archive_estimate import estimate
 from flows.archive_order import new_archive
 from schemas.archives import NewArchive
-from schemas.domain import JobOptions, SpeakerHint
+from schemas.domain import JobOptions, Seconds, SpeakerHint
 from schemas.errors import FluxionsError, Unavailable
 from schemas.settings import Settings
+
+_LOOKS = 60
+_LOOK_SECS: Seconds = 1.0
+_LOOK_TIMEOUT_SECS: Seconds = 5.0
 
 
 class Request(BaseModel):
@@ -61,13 +67,15 @@ async def tell_estimate(request: Request, *, hashing: bool) -> None:
 
 
 async def run(request: Request) -> None:
-    if not os.environ.get("PREFECT_API_URL"):
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
         raise Unavailable("no Prefect server: start the platform with `fluxions up`, or set PREFECT_API_URL")
     client = connect(Settings())
     try:
         _say("opened", archive=(await client.open_archive(request.new)).id)
     finally:
         await client.close()
+    await _prefect_answers(url)
     # Prefect takes seconds to import; an estimate, and a mistake, go without it.
     from flows.archive import archive
 
@@ -75,6 +83,17 @@ async def run(request: Request) -> None:
     if not state.is_completed() and not state.is_cancelled():
         error = await state.aresult(raise_on_failure=False)
         raise error if isinstance(error, FluxionsError) else FluxionsError(f"the run failed: {error}")
+
+
+async def _prefect_answers(url: str) -> None:
+    """Raises Unavailable if Prefect's server stays away: it may be starting, or starting again."""
+    async with httpx.AsyncClient(trust_env=False, timeout=_LOOK_TIMEOUT_SECS) as client:
+        for _ in range(_LOOKS):
+            with contextlib.suppress(httpx.HTTPError):
+                if (await client.get(f"{url}/health")).is_success:
+                    return
+            await asyncio.sleep(_LOOK_SECS)
+    raise Unavailable(f"Prefect's server does not answer at {url}; nothing is lost, run the same command again")
 
 
 def _say(event: str, **fields: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from schemas.errors import FluxionsError
-from serve.cli import bench, history, importing, instance, keys, models, say, sql, voices
+from serve.cli import archive, bench, history, importing, instance, keys, models, say, sql, voices
 from serve.cli.maintain import maintain
 from serve.cli.options import help_if_alone
 from serve.cli.output import INTERRUPTED, OK, exit_code, print_error, print_usage_error
@@ -31,6 +31,7 @@ app = typer.Typer(
     \b
     More:
       fluxions transcribe talks/ -o srt -d subtitles/    subtitles for a folder
+      fluxions archive run calls/ --dry-run              many recordings: folders, buckets, manifests
       fluxions say "Good morning." --play                a text as speech
       fluxions status                                    engines, jobs, processes
       fluxions doctor                                    what is wrong, and what to do
@@ -68,6 +69,7 @@ app.command()(sql.sql)
 app.command()(maintain)
 app.command("import")(importing.import_history)
 app.command()(say.say)
+app.add_typer(archive.app, name="archive")
 app.add_typer(voices.app, name="voices")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

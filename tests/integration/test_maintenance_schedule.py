@@ -121,5 +121,6 @@ async def command(port: int, key: str, task: str) -> tuple[int, dict[str, int]]:
 
 def test_every_task_has_its_schedule() -> None:
     described = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
+    described = [one for one in described if "task" in one["parameters"]]
     assert {one["parameters"]["task"] for one in described} == set(TASKS)
     assert all(one["schedules"] for one in described)
