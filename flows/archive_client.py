@@ -104,7 +104,7 @@ class ArchiveClient(OperatorClient):
         return [_begun(source, one, revision) for source, one in zip(files, begun, strict=True)]
 
     async def upload(self, archive_id: int, account: str, sha256: str, source: Path) -> None:
-        """Send the bytes that have this SHA-256. Raises InvalidAudio, PayloadTooLarge, Conflict(code="other_content")."""
+        """Send the bytes that have this SHA-256. Raises InvalidRequest, PayloadTooLarge, Conflict(code="other_content")."""
         await self._send_file(f"{_BASE}/{archive_id}/audio/{sha256}", {"account": account}, source)
 
     async def renew_files(self, archive_id: int, leases: Mapping[int, str]) -> set[int]:

@@ -72,7 +72,10 @@ class StorageSettings(_Concern):
         24, ge=1, le=8760, description="How long files of older table versions stay: the reach of time travel, h."
     )
     event_retention_days: float = Field(
-        30.0, ge=0, le=36_500, description="How long the events of a finished job are kept; the job itself stays, days."
+        30.0,
+        ge=0,
+        le=36_500,
+        description="How long events of a finished job and superseded revisions are kept; the job itself stays, days.",
     )
     maintenance: bool = Field(True, description="Whether the supervisor runs the schedules of `prefect.yaml`.")
     orphan_hours: float = Field(24.0, ge=1, le=8760, description="Age at which an object that no row names is removed, h.")

@@ -21,6 +21,7 @@ from lakehouse.maintenance.files import Exchange
 from lakehouse.maintenance.merge import MergePolicy, merge_step
 from lakehouse.maintenance.orphans import remove_orphans
 from lakehouse.maintenance.retention import forget_events
+from lakehouse.maintenance.revisions import forget_revisions, superseded
 from lakehouse.maintenance.vacuum import vacuum
 from lakehouse.objects import Objects
 from lakehouse.results import job_keys, main_key
@@ -174,8 +175,20 @@ class Maintenance:
             live, mark = [entry.job.id for entry in self._live], tables.mark
             forgotten, change = await asyncio.to_thread(forget_events, events.uri, store, before, mark, live)
             if change is None or await self._exchange(events, change):
-                return {"events_forgotten": forgotten}
-        return {"events_forgotten": 0}
+                return {"events_forgotten": forgotten, "revisions_forgotten": await self._old_revisions(before)}
+        return {"events_forgotten": 0, "revisions_forgotten": 0}
+
+    async def _old_revisions(self, before: dt.datetime) -> int:
+        """Forget revisions that were superseded before a time: segments first, for transcriptions tell which."""
+        gone = await asyncio.to_thread(superseded, self._writers["transcriptions"].uri, before)
+        forgotten = 0
+        for name in ("segments", "transcriptions"):
+            writer, store = self._writers[name], self._location.store(f"tables/{name}")
+            forgotten, change = await asyncio.to_thread(forget_revisions, writer.uri, store, writer.table, gone)
+            if change is not None and not await self._exchange(writer, change):
+                # The table changed meanwhile; what is left is done at the next run.
+                return 0
+        return forgotten
 
     async def _exchange(self, writer: TableWriter, change: Exchange) -> bool:
         if self._location.fsync:

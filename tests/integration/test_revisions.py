@@ -1,0 +1,262 @@
+"""A transcription made again: its id stays, its newest revision is what everybody sees, until all of it is deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lakehouse.archives import ArchiveReader
+from lakehouse.diffs import compare
+from lakehouse.history import History
+from lakehouse.ledger import Ledger
+from lakehouse.location import Location
+from lakehouse.maintenance.merge import MergePolicy
+from lakehouse.objects import Objects, audio_key
+from lakehouse.results import attempt_key, put_result, result_keys
+from lakehouse.search import Search
+from schemas.archives import BeginState, FileEnd, FileFailure, FileStatus
+from schemas.domain import JobStatus, Outcome
+from schemas.errors import Conflict, InvalidParameter, NotFound
+from schemas.settings import Settings
+from tests.archive_kit import AGAIN, NEWER, RUN, Worker, again, said, source, wav
+from tests.lakehouse_kit import REVISION, TurnedClock, home, new_job, read_job, read_jobs
+
+OLD, NEW = "the xylophonist is in the garden", "the saxophonist is in the garden"
+
+
+class Told:
+    """A ledger with one transcription of `OLD`, and a second run that may make it again."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self.ledger = ledger
+        self.settings = settings
+        self.objects = Objects.of(settings)
+        self.history = History(Location.of(settings), ledger)
+        self.search = Search(self.history)
+        self.reader = ArchiveReader(Location.of(settings))
+        self.id = 0
+        self.worker: Worker
+
+    async def found(self, word: str) -> list[int]:
+        return [hit.row["id"] for hit in await self.search.transcriptions("ada", word)]
+
+    async def projected(self) -> None:
+        async with asyncio.timeout(30):
+            while (await self.ledger.stats()).unprojected:  # noqa: ASYNC110 - the projector tells nobody
+                await asyncio.sleep(0.02)
+
+    def select(self, where: str, *, unlike: str | None = NEWER, account: str | None = None) -> list[int]:
+        return [one.id for one in self.reader.select(where, account, made_by_others_than=unlike, after=0, limit=100)]
+
+
+@asynccontextmanager
+async def told(settings: Settings, *, clock: TurnedClock | None = None) -> AsyncIterator[Told]:
+    ledger = await Ledger.open(settings, clock=clock, merge_policy=MergePolicy(min_tail_files=2))
+    try:
+        it = Told(ledger, settings)
+        await it.objects.put_bytes(audio_key("ada", source("a").sha256), wav("a"))
+        first = Worker(ledger, it.objects, await ledger.open_archive(RUN, REVISION))
+        begun = (await first.begin(source("a")))[0]
+        it.id = begun.file.transcription_id or 0 if begun.file else await first.transcribe(source("a"), OLD, speakers=1)
+        it.worker = Worker(ledger, it.objects, await ledger.open_archive(AGAIN, NEWER))
+        yield it
+        await it.history.close()
+    finally:
+        await ledger.close()
+
+
+async def test_history_and_search_show_the_newest_revision_alone(tmp_path: Path) -> None:
+    async with told(home(tmp_path)) as it:
+        await it.projected()
+        before = await it.history.get("transcriptions", "ada", it.id)
+        assert before is not None
+        assert await it.found("xylophonist") == [it.id]
+        (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
+        assert (await it.history.get("transcriptions", "ada", it.id)) == before
+        end = await it.worker.end(begun, NEW, NEWER, speakers=2)
+        await it.ledger.finish_files(it.worker.archive.id, [end])
+        for reader in (it, Told(it.ledger, it.settings)):
+            row = await reader.history.get("transcriptions", "ada", it.id)
+            assert row is not None
+            assert (row["revision"], row["engine_revision"], row["num_speakers"]) == (1, NEWER, 2)
+            assert row["created_at"] == before["created_at"]
+            assert (await reader.history.page("transcriptions", "ada")).total == 1
+        for step in ("in memory", "projected", "merged"):
+            if step != "in memory":
+                await it.projected()
+            if step == "merged":
+                await it.ledger.maintain("merge", 30)
+            for reader in (it, Told(it.ledger, it.settings)):
+                assert (await reader.history.page("transcriptions", "ada")).total == 1, step
+                if step != "in memory":
+                    assert (await reader.found("saxophonist"), await reader.found("xylophonist")) == ([it.id], []), step
+    async with told(home(tmp_path)) as after:
+        assert (await read_jobs(after.ledger, "ada", 10, 0))[0] == 1
+        job = await read_job(after.ledger, "ada", it.id)
+        assert job is not None
+        assert (job.revision, job.engine_revision) == (1, NEWER)
+
+
+async def test_both_revisions_are_in_the_tables_and_the_earlier_result_stays_for_comparison(tmp_path: Path) -> None:
+    async with told(home(tmp_path)) as it:
+        await it.worker.transcribe(again(it.id, source("a")), NEW, NEWER, speakers=2)
+        await it.projected()
+        rows = pl.scan_delta(f"{it.settings.storage_url}/tables/segments").select("id", "revision", "text").collect()
+        assert sorted(rows.rows()) == [(it.id, 0, OLD), (it.id, 1, NEW)]
+        (file,) = it.reader.files(it.worker.archive.id, limit=10)
+        revisions = it.reader.revisions([it.id])
+        diff = await compare(it.objects, file, revisions[it.id, 0], revisions[it.id, 1])
+        assert (diff.old_words, diff.new_words, diff.errors, diff.word_error_rate) == (6, 6, 1, pytest.approx(1 / 6))
+        assert (diff.old_speakers, diff.new_speakers, diff.problem) == (1, 2, None)
+        (stretch,) = diff.differences
+        assert (stretch.old, stretch.new, stretch.span.start_secs) == ("xylophonist", "saxophonist", 0.5)
+        gone = await compare(it.objects, file, None, revisions[it.id, 1])
+        assert gone.problem == "the earlier revision is no longer kept"
+
+
+async def test_what_the_present_engines_made_is_left_unless_it_is_asked_for(tmp_path: Path) -> None:
+    async with told(home(tmp_path)) as it:
+        await it.projected()
+        assert it.select("account = 'ada' and created_at > '2020-01-01'") == [it.id]
+        assert it.select("true", account="bob") == []
+        current = replace(again(it.id, source("a")), key="asked of the same engines")
+        (refused,) = await it.worker.begin(current, revision=REVISION)
+        assert refused.file is not None
+        assert (refused.state, refused.file.reason) == (BeginState.DONE, "current")
+        await it.worker.transcribe(again(it.id, source("a")), NEW, NEWER)
+        await it.projected()
+        assert (it.select("true"), it.select("true", unlike=None)) == ([], [it.id])
+        assert it.select("revision = 0", unlike=None) == []
+        for wrong in ("nonsense > 1", "1 = 1) or (1 = 1", "true; drop table x", "exists (select * from read_csv('x'))"):
+            with pytest.raises(InvalidParameter) as refusal:
+                it.select(wrong)
+            assert refusal.value.param == "where"
+
+
+async def test_a_failure_leaves_the_transcription_as_it_was(tmp_path: Path) -> None:
+    async with told(home(tmp_path, max_attempts=1)) as it:
+        before = await read_job(it.ledger, "ada", it.id)
+        (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
+        assert begun.lease is not None
+        end = FileEnd(begun.lease.job_id, begun.lease.lease, FileFailure("engine_failure", "no", retryable=True))
+        for _ in range(2):
+            (outcome,) = await it.ledger.finish_files(it.worker.archive.id, [end])
+            assert (outcome.status, outcome.error) == (FileStatus.FAILED, None)
+        assert await read_job(it.ledger, "ada", it.id) == before
+        (missing,) = await it.worker.begin(again(4711, source("b")), revision=NEWER)
+        assert missing.file is not None
+        assert missing.file.reason == "no_transcription"
+        unstored = await it.worker.begin(again(it.id, source("a")), revision=NEWER, retry_failed=True, stored=False)
+        assert unstored[0].file is not None
+        assert unstored[0].file.reason == "no_audio"
+
+
+async def test_a_lease_on_a_revision_runs_out_and_counts_as_an_attempt(tmp_path: Path) -> None:
+    clock = TurnedClock()
+    async with told(home(tmp_path, max_attempts=2), clock=clock) as it:
+        for attempt in (1, 2):
+            (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
+            assert begun.lease is not None
+            leased = await it.ledger.leased_job(it.id, begun.lease.lease)
+            assert (leased.revision, leased.status, leased.attempt) == (1, JobStatus.PROCESSING, 1 + attempt)
+            clock.advance(16)
+            await it.ledger.expire_leases()
+            with pytest.raises(Conflict):
+                await it.ledger.leased_job(it.id, begun.lease.lease)
+        (failed,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
+        assert failed.file is not None
+        assert (failed.file.status, failed.file.reason) == (FileStatus.FAILED, "worker_lost")
+
+
+async def test_a_ledger_that_starts_again_waits_for_the_revision_once_more(tmp_path: Path) -> None:
+    async with told(home(tmp_path)) as it:
+        (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
+        end = await it.worker.end(begun, NEW, NEWER)
+    async with told(home(tmp_path)) as after:
+        assert (await after.ledger.find_archive(after.worker.archive.id)).counts.waiting == 1
+        assert (await after.ledger.finish_files(after.worker.archive.id, [end]))[0].error == "lease_lost"
+        (taken,) = await after.worker.begin(again(it.id, source("a")), revision=NEWER)
+        assert taken.lease is not None
+        assert taken.lease.attempt == 3
+        last = await after.worker.end(taken, NEW, NEWER)
+        assert (await after.ledger.finish_files(after.worker.archive.id, [last]))[0].status is FileStatus.COMPLETED
+
+
+async def test_an_answer_of_the_present_engines_makes_the_revision_for_nothing(tmp_path: Path) -> None:
+    async with told(home(tmp_path)) as it:
+        new = new_job(account="ada", sha256=source("a").sha256, use_cache=False, engine_revision=NEWER)
+        sent = await it.ledger.create_job(new)
+        claim = await it.ledger.claim("queue", 1)
+        assert claim is not None
+        key, result = attempt_key(claim.job, 1), said(NEW, NEWER)
+        await put_result(it.objects, key, result)
+        await it.ledger.complete(sent.id, claim.lease, Outcome.of(result, key, None), result)
+        (done,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
+        assert done.file is not None
+        assert (done.file.status, done.file.cached, done.file.cost_usd) == (FileStatus.COMPLETED, True, 0.0)
+        job = await read_job(it.ledger, "ada", it.id)
+        assert job is not None
+        assert (job.revision, job.cached_from, job.result_key) == (1, sent.id, key)
+
+
+async def test_deleting_a_transcription_erases_all_its_revisions(tmp_path: Path) -> None:
+    async with told(home(tmp_path)) as it:
+        first = await read_job(it.ledger, "ada", it.id)
+        await it.projected()
+        await it.worker.transcribe(again(it.id, source("a")), NEW, NEWER)
+        second = await read_job(it.ledger, "ada", it.id)
+        await it.projected()
+        await it.ledger.delete_job("ada", it.id)
+        await it.projected()
+        assert first is not None
+        assert second is not None
+        for key in [*result_keys(first.result_key or ""), *result_keys(second.result_key or ""), first.audio_key]:
+            with pytest.raises(NotFound):
+                await it.objects.get_bytes(key)
+        for table in ("transcriptions", "segments"):
+            assert pl.scan_delta(f"{it.settings.storage_url}/tables/{table}").collect().is_empty()
+        files = pl.scan_delta(f"{it.settings.storage_url}/tables/archive_files").collect()
+        assert set(files["reason"]) == {"deleted"}
+        assert set(files["filename"]) == {""}
+        (gone,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
+        assert gone.file is not None
+        assert gone.file.reason == "deleted"
+
+
+async def test_deleting_while_a_revision_is_made_wins(tmp_path: Path) -> None:
+    async with told(home(tmp_path)) as it:
+        (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
+        end = await it.worker.end(begun, NEW, NEWER)
+        await it.ledger.delete_job("ada", it.id)
+        (refused,) = await it.ledger.finish_files(it.worker.archive.id, [end])
+        assert refused.error == "lease_lost"
+        await it.projected()
+        assert await read_job(it.ledger, "ada", it.id) is None
+        assert (await read_jobs(it.ledger, "ada", 10, 0))[0] == 0
+
+
+async def test_superseded_revisions_are_forgotten_after_the_time_of_events(tmp_path: Path) -> None:
+    clock = TurnedClock()
+    async with told(home(tmp_path), clock=clock) as it:
+        await it.worker.transcribe(again(it.id, source("a")), NEW, NEWER)
+        await it.projected()
+        report = await it.ledger.maintain("retention", 30)
+        assert report is not None
+        assert report.counts["revisions_forgotten"] == 0
+        clock.advance(dt.timedelta(days=31).total_seconds())
+        report = await it.ledger.maintain("retention", 30)
+        assert report is not None
+        assert report.counts["revisions_forgotten"] == 1
+        for table in ("transcriptions", "segments"):
+            rows = pl.scan_delta(f"{it.settings.storage_url}/tables/{table}").select("id", "revision").collect()
+            assert rows.rows() == [(it.id, 1)]
+        fresh = Told(it.ledger, it.settings)
+        assert await fresh.found("saxophonist") == [it.id]
+        assert (await fresh.history.page("transcriptions", "ada")).total == 1
