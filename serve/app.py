@@ -89,7 +89,7 @@ class RayEngines:
                 async for chunk in chunks:
                     yield chunk
 
-    async def match_voice(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float, str]:
+    async def match_voice(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float | None, str]:
         profile, similarity = await _result(self._synthesizer.match.remote(pcm, voice_id))
         info: EngineInfo = await _result(self._synthesizer.info.remote())
         return profile, similarity, info.revision

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from lakehouse.objects import Objects, account_folder
 from schemas.domain import SAMPLE_RATE_HZ, SPEECH_RATE_HZ, Seconds, Voice
 from schemas.errors import InvalidAudio, InvalidParameter
 from schemas.settings import Settings
+from serve.prompts import Prompts
 from serve.speech import OWN_PREFIX
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ Pcm = NDArray[np.int16]
 _FRAME_SAMPLES: Final = SPEECH_RATE_HZ * 2 // 25
 """A frame of a reference: 12.5 a second."""
 _QUIET_SECS: Final = 0.05
+_MOST_CHARS_PER_SEC: Final = 40.0
+"""Twice what the fastest speakers say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Cloning:
         self._settings = settings.speech
         self._limits = settings.limits.model_copy(update={"max_audio_secs": settings.speech.clone_max_secs})
         self._utterance_secs = settings.engines.utterance_max_secs
+        self._prompts = Prompts(settings, objects)
         self._ledger = ledger
         self._objects = objects
         self._engines = engines
@@ -64,7 +68,12 @@ class Cloning:
         reference, consent = await self._decoded(clip)
         voice_id = _voice_id(account, reference)
         profile, similarity, revision = await self._engines.match_voice(reference.tobytes(), voice_id)
-        text = clip.text or await self._transcript(reference)
+        text = clip.text or await self._transcript(await asyncio.to_thread(_at_listening_rate, reference))
+        parameters: dict[str, Any] = {"profile": profile.to_json()}
+        if similarity is not None:
+            parameters["similarity"] = round(similarity, 4)
+        if self._prompts.longest_secs:
+            parameters["prompt"] = await self._prompt(reference, text)
         folder = f"voices/{account_folder(account)}"
         reference_key = f"{folder}/{voice_id}.wav"
         consent_key = f"{folder}/{voice_id}.consent.wav" if consent is not None else None
@@ -80,7 +89,7 @@ class Cloning:
                 frames=-(-reference.size // _FRAME_SAMPLES),
                 seconds=reference.size / SPEECH_RATE_HZ,
                 reference_key=reference_key,
-                parameters={"profile": profile.to_json(), "similarity": round(similarity, 4)},
+                parameters=parameters,
                 engine_revision=revision,
                 consent_statement=clip.consent_statement,
                 consent_key=consent_key,
@@ -117,9 +126,27 @@ class Cloning:
                         found.append(np.fromfile(target, "<i2"))
         return found[0], found[1] if len(found) > 1 else None
 
-    async def _transcript(self, reference: Pcm) -> str:
-        """What our recogniser hears in the clip. Raises InvalidAudio where it hears no word."""
+    async def _prompt(self, reference: Pcm, text: str) -> dict[str, Any]:
+        """How much of the clip's beginning an engine speaks on from, and what is said in it: the words that came with a
+        clip that is taken whole, else what our recogniser hears.
+
+        Raises InvalidParameter for words that nobody says in that time, InvalidAudio where no word is heard.
+        """
+        secs = reference.size / SPEECH_RATE_HZ
+        if secs <= self._prompts.longest_secs:
+            if len(text) > _MOST_CHARS_PER_SEC * secs:
+                raise InvalidParameter(
+                    f"text: {len(text)} characters are more than anybody says in the clip's {secs:.1f} s",
+                    code="text_too_long",
+                    param="text",
+                )
+            return {"secs": secs, "text": text}
         listened = await asyncio.to_thread(_at_listening_rate, reference)
+        beginning = utterances(listened, self._prompts.longest_secs)[0]
+        return {"secs": beginning.size / SAMPLE_RATE_HZ, "text": await self._transcript(beginning)}
+
+    async def _transcript(self, listened: Pcm) -> str:
+        """What our recogniser hears in ``(num_samples,) int16`` at 16 kHz. Raises InvalidAudio where it hears no word."""
         pieces = utterances(listened, self._utterance_secs)
         heard = await asyncio.gather(*(self._engines.recognize(piece.tobytes()) for piece in pieces))
         words = [word.text for recognition in heard for word in recognition.words]

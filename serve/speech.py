@@ -18,6 +18,7 @@ from schemas.errors import InvalidParameter, NotFound, Unauthenticated
 from schemas.settings import Settings
 from serve.engines import slot_revision
 from serve.keeping import Copy, Keeper, Tally
+from serve.prompts import Prompts
 from serve.tts.voices import find_voice
 
 if TYPE_CHECKING:
@@ -108,10 +109,14 @@ class Speech:
         self._engines = engines
         self._previews: dict[str, NDArray[np.int16]] = {}
         self._keeper = Keeper(objects, ledger)
+        self._prompts = Prompts(settings, objects)
         self._revision = slot_revision(settings, "synthesizer")
 
     async def voice(self, voice_id: str, account: str | None) -> VoiceProfile:
-        """A built-in voice, or a cloned one of ``account``. Raises NotFound; Unauthenticated where a clone needs one."""
+        """A built-in voice, or a cloned one of ``account``.
+
+        Raises NotFound; Unauthenticated where a clone needs a key; InvalidRequest for one made for another engine.
+        """
         if not voice_id.startswith(OWN_PREFIX):
             return find_voice(voice_id)
         if account is None:
@@ -119,7 +124,7 @@ class Speech:
         found = await self._ledger.get_voice(voice_id)
         if found is None or found.account != account:
             raise NotFound("there is no such voice in your account", code="unknown_voice", param="voice")
-        return VoiceProfile.from_json(found.parameters["profile"])
+        return await self._prompts.profile(found)
 
     def check(self, ask: Render) -> None:
         """Raises InvalidParameter for a text over the limit set."""

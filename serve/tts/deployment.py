@@ -6,25 +6,43 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from ray import serve
 
 from audio.pcm import to_float
-from schemas.engines import EngineInfo, Part, Passage, RenderedChunk, RenderRequest, VoiceProfile
-from schemas.errors import InvalidRequest
+from schemas.engines import (
+    DEFAULT_TEMPERATURE,
+    EngineInfo,
+    Part,
+    Passage,
+    RenderedChunk,
+    RenderRequest,
+    Synthesizer,
+    VoiceProfile,
+)
+from schemas.errors import InvalidRequest, Unavailable
 from schemas.settings import Settings
 from serve.engines import build_synthesizer
+from serve.loading import Loaded
 from serve.tts.chunks import ceiling_secs
 from serve.tts.match_process import match_voice
 from serve.tts.reference import usable
 from serve.tts.rendering import rendered
 from serve.tts.verify.retrying import build_verifier
+from serve.tts.verify.verdict import Verifier
 from serve.tts.voices import DEFAULT_VOICE
 
 _THREADS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    synthesizer: Synthesizer
+    verifier: Verifier
 
 
 # Renders take turns clause by clause; more at once than this would only wait for each other.
@@ -33,22 +51,20 @@ class SynthesizerDeployment:
     """A replica is ready once it has spoken. Concurrent renders share the engine, never their sound."""
 
     def __init__(self, settings: Settings) -> None:
-        self._synthesizer = build_synthesizer(settings)
-        self._verifier = build_verifier(settings)
+        self._loaded = Loaded(settings, "synthesizer", _build, _warm_up)
         self._verify_retries = settings.speech.tts_verify_retries
         self._threads = ThreadPoolExecutor(_THREADS, "synthesizer")
         self._matching = asyncio.Semaphore(1)
-        for _ in self._synthesizer.render(Passage((Part("Ready."),), 6, 0.0), DEFAULT_VOICE, 0.9):
-            pass
 
     async def render(self, request: RenderRequest) -> AsyncIterator[RenderedChunk]:
         """Chunks as they are made, until the request's window is full; called with ``handle.options(stream=True)``.
 
         A caller who goes away ends the render with the piece in hand: some milliseconds of espeak-ng, a frame of a
-        model. Raises InvalidParameter for an unknown cue or a text that holds nothing to say, EngineFailure.
+        model. Raises InvalidParameter for an unknown cue or a text that holds nothing to say, EngineFailure, Unavailable
+        where the model could not be loaded.
         """
-        stop = threading.Event()
-        chunks = rendered(self._synthesizer, request, self._verifier, self._verify_retries, stop)
+        stop, served = threading.Event(), self._loaded.engine
+        chunks = rendered(served.synthesizer, request, served.verifier, self._verify_retries, stop)
         loop = asyncio.get_running_loop()
         step: asyncio.Future[RenderedChunk | None] | None = None
         try:
@@ -72,17 +88,32 @@ class SynthesizerDeployment:
         profile says only how high the voice is, and nothing how near. Raises InvalidAudio for a clip that is too short,
         silent or holds no voice, InvalidRequest where the engine cannot match voices.
         """
-        capabilities = self._synthesizer.info.capabilities
-        if not capabilities["matches_voices"]:
-            raise InvalidRequest(f"{self._synthesizer.info.engine} cannot match voices", code="matching_unsupported")
+        info = self._loaded.engine.synthesizer.info
+        if not info.capabilities["matches_voices"]:
+            raise InvalidRequest(f"{info.engine} cannot match voices", code="matching_unsupported")
         async with self._matching:
-            if capabilities["prompt_secs"]:
+            if info.capabilities["prompt_secs"]:
                 heard = await asyncio.to_thread(usable, to_float(np.frombuffer(pcm, "<i2")))
                 return VoiceProfile(voice_id=voice_id, base="", f0_hz=round(heard.median_hz, 1)), None
             return await match_voice(pcm, voice_id)
 
     async def info(self) -> EngineInfo:
-        return self._synthesizer.info
+        """Raises Unavailable where the model could not be loaded."""
+        return self._loaded.engine.synthesizer.info
+
+    def __del__(self) -> None:
+        # Absent where __init__ raised, or where nothing could be loaded.
+        with suppress(AttributeError, Unavailable):
+            self._loaded.engine.verifier.close()
+
+
+def _build(settings: Settings) -> _Served:
+    return _Served(build_synthesizer(settings), build_verifier(settings))
+
+
+def _warm_up(served: _Served) -> None:
+    for _ in served.synthesizer.render(Passage((Part("Ready."),), 6, 0.0), DEFAULT_VOICE, DEFAULT_TEMPERATURE):
+        pass
 
 
 async def stream(handle: Any, request: RenderRequest) -> AsyncIterator[RenderedChunk]:

@@ -14,12 +14,19 @@ from typing import Any, Final
 
 from audio.resample import Resampler
 from schemas.domain import SPEECH_RATE_HZ
-from schemas.engines import Cue, EngineChoice, EngineInfo, Samples, SynthesizerCapabilities, VoicePrompt
+from schemas.engines import (
+    DEFAULT_TEMPERATURE,
+    Cue,
+    EngineChoice,
+    EngineInfo,
+    Samples,
+    SynthesizerCapabilities,
+    VoicePrompt,
+)
 from serve.models import ModelFiles, cannot_load, engine_revision, resolve, torch_device
 from serve.tts.dia_codec import DacStream
 from serve.tts.generation import Generations
 from serve.tts.generative import (
-    DEFAULT_TEMPERATURE,
     PROMPT_SECS,
     GenerativeSynthesizer,
     Utterance,

@@ -16,7 +16,17 @@ import numpy as np
 
 from audio.pcm import to_float, to_int16
 from schemas.domain import SPEECH_RATE_HZ, Seconds
-from schemas.engines import Cue, EngineChoice, EngineInfo, Part, Passage, Samples, VoiceProfile, VoicePrompt
+from schemas.engines import (
+    DEFAULT_TEMPERATURE,
+    Cue,
+    EngineChoice,
+    EngineInfo,
+    Part,
+    Passage,
+    Samples,
+    VoiceProfile,
+    VoicePrompt,
+)
 from schemas.errors import EngineFailure
 from serve.models import cannot_load
 from serve.tts.cues import render_cue
@@ -26,8 +36,6 @@ from serve.tts.joins import Trimmer, silence
 PROMPT_SECS: Final = 10.0
 """Longest prompt: enough to know a voice by, and a model's memory of what it has said is short."""
 _CUE_PAUSE_SECS: Final = 0.1
-DEFAULT_TEMPERATURE: Final = 0.9
-"""The API's, and what models are made to sound best at."""
 
 
 @dataclass(frozen=True, slots=True)

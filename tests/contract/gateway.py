@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ class LocalEngines:
         async for chunk in stream(self.synthesizer, request):
             yield chunk
 
-    async def match_voice(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float, str]:
+    async def match_voice(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float | None, str]:
         profile, similarity = await self.synthesizer._replica.match(pcm, voice_id)
         return profile, similarity, (await self.synthesizer._replica.info()).revision
 
@@ -142,6 +143,9 @@ class LocalEngines:
     def close(self) -> None:
         if "_recognizer" in self.__dict__:
             self._recognizer.close()
+        # A replica ends what it has started when it goes.
+        self.__dict__.pop("synthesizer", None)
+        gc.collect()
 
 
 @dataclass

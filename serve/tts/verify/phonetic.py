@@ -52,6 +52,9 @@ class PhoneVerifier:
         rate = min(1.0, max(1, evidence.num_errors) / num_words)
         return Verdict(False, rate, probability, _reasons(evidence, len(words)))
 
+    def close(self) -> None:
+        """It has started nothing."""
+
 
 def _pronounced(lexicon: Lexicon, word: str | None) -> Word:
     return ((ANY,),) if word is None else lexicon.pronunciations(word)

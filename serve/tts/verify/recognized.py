@@ -23,8 +23,14 @@ Recognize = Callable[[Sequence[Samples]], list[Recognition]]
 class RecognizerVerifier:
     """A `Verifier` by free recognition, as strict as the recogniser is good."""
 
-    def __init__(self, recognize: Recognize, max_word_error_rate: float = MAX_WORD_ERROR_RATE) -> None:
-        """``recognize`` is a `Recognizer.recognize`; it is called by one thread at a time."""
+    def __init__(
+        self,
+        recognize: Recognize,
+        max_word_error_rate: float = MAX_WORD_ERROR_RATE,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``recognize`` is a `Recognizer.recognize`, called by one thread at a time; ``close`` ends that recogniser."""
+        self.close = close
         self._recognize = recognize
         self._turn = threading.Lock()
         self._max_word_error_rate = max_word_error_rate

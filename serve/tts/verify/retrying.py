@@ -65,4 +65,5 @@ def build_verifier(settings: Settings) -> Verifier:
 
     is_embedded = choice(settings, "recognizer").engine == "pocketsphinx"
     limit = MAX_WORD_ERROR_RATE_EMBEDDED if is_embedded else MAX_WORD_ERROR_RATE
-    return RecognizerVerifier(build_recognizer(settings).recognize, limit)
+    recognizer = build_recognizer(settings)
+    return RecognizerVerifier(recognizer.recognize, limit, recognizer.close)

@@ -33,6 +33,10 @@ class Verifier(Protocol):
         """Whether ``(num_samples,) float32`` at 16 kHz mono says ``words``. Raises EngineFailure."""
         ...
 
+    def close(self) -> None:
+        """Ends what it has started."""
+        ...
+
 
 def expected_of(passage: Passage) -> tuple[str | None, ...]:
     """A passage's words, with None for each cue."""
