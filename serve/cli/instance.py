@@ -67,6 +67,8 @@ def status(url: UrlOption = None, key: KeyOption = None, home: HomeOption = None
         )
     else:
         print(f"{target.url}: {_word(health, 'status', 'answers')}, {'ready' if ready_code == 200 else 'not ready'}")
+        if ready_code != 200 and isinstance(ready, Mapping):
+            note(str(ready.get("error", {}).get("message", "")))
         if isinstance(details, Mapping):
             show_details(details)
         elif not target.key:
