@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -27,6 +28,16 @@ def fsync_with_parents(path: Path, root: Path) -> None:
         fsync_path(parent)
         if parent == root:
             return
+
+
+def fsync_all(paths: Iterable[Path], root: Path) -> None:
+    """Flush files, and once each every folder from them up to and including ``root``."""
+    folders: set[Path] = set()
+    for path in paths:
+        fsync_path(path)
+        folders.update(folder for folder in path.parents if folder == root or root in folder.parents)
+    for folder in sorted(folders, reverse=True):
+        fsync_path(folder)
 
 
 def fsync_commits(table: Path, first: int, last: int) -> None:

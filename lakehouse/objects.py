@@ -11,16 +11,16 @@ import datetime as dt
 import hashlib
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import obstore
 from obstore.store import LocalStore, MemoryStore
 
-from lakehouse.durable import fsync_path, fsync_with_parents
+from lakehouse.durable import fsync_all, fsync_path, fsync_with_parents
 from lakehouse.location import Location
 from schemas.errors import InvalidRequest, NotFound, PayloadTooLarge
 from schemas.settings import Settings
@@ -29,6 +29,9 @@ HEAD_BYTES = 4096
 PART_BYTES = 5 * 1024 * 1024
 """Size of an upload part; 5 MiB is the least S3 takes. Two are under way at once: a stream costs a few parts of memory."""
 READ_BYTES = 256 * 1024
+_AT_ONCE = 8
+
+T = TypeVar("T")
 
 _SEGMENT = r"[A-Za-z0-9_=+~-][A-Za-z0-9._=+~-]*"
 _KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
@@ -117,15 +120,19 @@ class Objects:
             raise
         return Stored(key, digest.hexdigest(), size, bytes(head))
 
-    async def adopt(self, stored: Stored, key: str) -> None:
-        """Give an upload its lasting name, durably. If the name is taken by equal content, the upload is dropped."""
+    async def adopt(self, stored: Stored, key: str, *, durably: bool = True) -> None:
+        """Give an upload its lasting name. If the name is taken by equal content, the upload is dropped.
+
+        Not ``durably``: whoever comes to rely on it flushes it first (`flush`), with others.
+        """
         if await self.exists(checked(key)):
             await self.discard(stored)
         else:
-            if self._fsync:
+            if self._fsync and durably:
                 await asyncio.to_thread(fsync_path, self._path(stored.tmp_key))
             await obstore.rename_async(self._store, stored.tmp_key, key)
-        await self._flush(key)
+        if durably:
+            await self._flush(key)
 
     async def discard(self, stored: Stored) -> None:
         """Drop an upload; harmless if it is gone."""
@@ -135,6 +142,16 @@ class Objects:
         """Write or replace a small object, durably."""
         await obstore.put_async(self._store, checked(key), data)
         await self._flush(key)
+
+    async def put_many(self, contents: Mapping[str, bytes]) -> None:
+        """Write or replace small objects; durable, all of them, when this returns."""
+        await at_once(obstore.put_async(self._store, checked(key), data) for key, data in contents.items())
+        await self.flush(list(contents))
+
+    async def flush(self, keys: Sequence[str]) -> None:
+        """Make objects that were written or adopted durable; their folders are flushed once."""
+        if self._fsync and self._root and keys:
+            await asyncio.to_thread(fsync_all, [self._path(checked(key)) for key in keys], self._root)
 
     async def get_bytes(self, key: str) -> bytes:
         """A whole small object. Raises NotFound."""
@@ -201,6 +218,17 @@ class Objects:
         if self._root is None:
             raise TypeError("objects of a remote store have no path")
         return self._root / key
+
+
+async def at_once(work: Iterable[Awaitable[T]]) -> list[T]:
+    """The results of ``work``, in order, some of it at a time: enough to keep a store busy, and to leave it to others."""
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(awaitable: Awaitable[T]) -> T:
+        async with places:
+            return await awaitable
+
+    return await asyncio.gather(*(one(awaitable) for awaitable in work))
 
 
 def _missing() -> NotFound:

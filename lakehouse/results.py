@@ -56,11 +56,18 @@ def main_key(key: str) -> str:
 
 
 async def put_result(objects: Objects, key: str, transcript: Transcript) -> None:
-    """Write the result and its views, durably; the result last, so that what has it has its views."""
+    """Write the result and its views, durably."""
+    await objects.put_many(result_objects(key, transcript))
+
+
+def result_objects(key: str, transcript: Transcript) -> dict[str, bytes]:
+    """The result ``key`` and its views, as objects."""
     segments = [SegmentBody.of(segment, words=True).model_dump(mode="json") for segment in transcript.segments]
-    await objects.put_bytes(text_key(key), transcript.text.encode())
-    await objects.put_bytes(segments_key(key), json.dumps(segments, ensure_ascii=False).encode())
-    await objects.put_bytes(key, json.dumps(transcript.to_json(), ensure_ascii=False).encode())
+    return {
+        text_key(key): transcript.text.encode(),
+        segments_key(key): json.dumps(segments, ensure_ascii=False).encode(),
+        key: json.dumps(transcript.to_json(), ensure_ascii=False).encode(),
+    }
 
 
 def job_keys(job: Job) -> set[str]:

@@ -11,6 +11,8 @@ from enum import StrEnum
 
 from schemas.domain import JobOptions, Outcome, Seconds, Span, Transcript
 
+CANCELLED_WITH_RUN = "archive_cancelled"
+"""Reason of files that were cancelled with their run: they are begun again when it goes on."""
 BATCH_FILES = 100
 """Most files one call of the operator API is about."""
 

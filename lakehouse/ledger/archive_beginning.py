@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from lakehouse.ledger import jobs
 from lakehouse.ledger.archive_book import ArchiveBook, following
-from lakehouse.ledger.archive_runs import CANCELLED_WITH_RUN, DELETED, Run
+from lakehouse.ledger.archive_runs import DELETED, Run
 from lakehouse.ledger.cache import ResultCache
 from lakehouse.ledger.leases import Leases, new_lease
 from lakehouse.ledger.live import LiveJob
@@ -21,7 +21,7 @@ from lakehouse.ledger.upkeep import Maintenance
 from lakehouse.ledger.watching import JobWatching
 from lakehouse.objects import audio_key
 from lakehouse.rows import event_row
-from schemas.archives import ArchiveFile, ArchiveKind, BeginState, Begun, FileStatus, Lease, SourceFile
+from schemas.archives import CANCELLED_WITH_RUN, ArchiveFile, ArchiveKind, BeginState, Begun, FileStatus, Lease, SourceFile
 from schemas.domain import Job, JobStatus, NewJob, Transcript
 from schemas.settings import JobSettings
 

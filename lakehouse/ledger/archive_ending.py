@@ -8,8 +8,18 @@ from dataclasses import dataclass, replace
 
 from lakehouse.ledger import jobs
 from lakehouse.ledger.archive_beginning import ArchiveBeginning
-from lakehouse.ledger.archive_runs import CANCELLED_WITH_RUN, Run
-from schemas.archives import Archive, ArchiveFile, ArchiveStatus, FileEnd, FileFailure, FileOutcome, FileStatus, NotedFile
+from lakehouse.ledger.archive_runs import Run
+from schemas.archives import (
+    CANCELLED_WITH_RUN,
+    Archive,
+    ArchiveFile,
+    ArchiveStatus,
+    FileEnd,
+    FileFailure,
+    FileOutcome,
+    FileStatus,
+    NotedFile,
+)
 from schemas.domain import Job, JobStatus, Transcript
 from schemas.errors import Conflict, FluxionsError, NotFound
 

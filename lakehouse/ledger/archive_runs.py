@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from schemas.archives import Archive, ArchiveCounts, ArchiveFile, FileStatus, SourceFile
 from schemas.domain import Job
 
-CANCELLED_WITH_RUN = "archive_cancelled"
-"""Reason of files that were cancelled with their run: they are begun again when it goes on."""
 DELETED = "deleted"
 """Reason of files whose transcription was deleted: they are never begun again as they were."""
 

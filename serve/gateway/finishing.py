@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import ValidationError
 
-from lakehouse.results import attempt_key, playback_key, put_result, result_keys
+from lakehouse.objects import at_once
+from lakehouse.results import attempt_key, playback_key, result_objects
 from schemas.api.archives import EndedBody
 from schemas.archives import FileEnd, FileOutcome
 from schemas.domain import Job, Outcome, Transcript
@@ -16,38 +17,28 @@ from schemas.errors import InvalidRequest
 from serve.gateway.bodies import well_formed
 from serve.gateway.services import Services
 
-T = TypeVar("T")
 
-_AT_ONCE = 8
-"""Objects written or looked for at a time: enough to keep a store busy, few enough to leave it to clients too."""
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """The end of a file as the ledger takes it, and the objects that must be there before."""
+
+    end: FileEnd
+    objects: dict[str, bytes] = field(default_factory=dict)
 
 
 async def finish_items(s: Services, archive_id: int, items: Sequence[Any]) -> list[FileOutcome]:
     """One outcome each, in order; an item that cannot be taken has an ``error`` and spoils no other."""
     read = [_read(item) for item in items]
-    held = iter(
-        await s.ledger.leased_files(archive_id, [(one.job_id, one.lease) for one in read if isinstance(one, EndedBody)])
-    )
+    leases = [(one.job_id, one.lease) for one in read if isinstance(one, EndedBody)]
+    held = iter(await s.ledger.leased_files(archive_id, leases))
     jobs = [next(held) if isinstance(one, EndedBody) else one for one in read]
     ends = await at_once(_end(s, job, one) for job, one in zip(jobs, read, strict=True))
-    outcomes = iter(await s.ledger.finish_files(archive_id, [end for end in ends if isinstance(end, FileEnd)]))
-    answers = [next(outcomes) if isinstance(end, FileEnd) else end for end in ends]
+    ready = [one for one in ends if isinstance(one, _Ready)]
+    await s.objects.put_many({key: data for one in ready for key, data in one.objects.items()})
+    outcomes = dict(zip(map(id, ready), await s.ledger.finish_files(archive_id, [r.end for r in ready]), strict=True))
     # A job that moved on, perhaps because it was deleted: its words must not stay behind.
-    lost = [end.result for end, answer in zip(ends, answers, strict=True) if isinstance(end, FileEnd) and answer.error]
-    unneeded = [key for result in lost if isinstance(result, Outcome) for key in result_keys(result.result_key)]
-    await at_once(s.objects.delete(key) for key in unneeded)
-    return answers
-
-
-async def at_once(work: Iterable[Awaitable[T]]) -> list[T]:
-    """The results of ``work``, in order, some of it at a time."""
-    places = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(awaitable: Awaitable[T]) -> T:
-        async with places:
-            return await awaitable
-
-    return await asyncio.gather(*(one(awaitable) for awaitable in work))
+    await at_once(s.objects.delete(key) for one in ready if outcomes[id(one)].error for key in one.objects)
+    return [outcomes[id(one)] if isinstance(one, _Ready) else one for one in ends]
 
 
 def _read(item: Any) -> EndedBody | FileOutcome:
@@ -61,20 +52,19 @@ def _read(item: Any) -> EndedBody | FileOutcome:
         return FileOutcome(job_id if isinstance(job_id, int) else 0, error="bad_frame", message=message)
 
 
-async def _end(s: Services, job: Job | FileOutcome, ended: EndedBody | FileOutcome) -> FileEnd | FileOutcome:
-    """The end as the ledger takes it, its result in the store; the outcome where there is nothing to take."""
+async def _end(s: Services, job: Job | FileOutcome, ended: EndedBody | FileOutcome) -> _Ready | FileOutcome:
+    """What to write and to tell; the outcome where there is nothing to take."""
     if isinstance(ended, FileOutcome):
         return ended
     if isinstance(job, FileOutcome):
         return job
     if ended.failure is not None:
-        return FileEnd(ended.job_id, ended.lease, ended.failure.value())
+        return _Ready(FileEnd(ended.job_id, ended.lease, ended.failure.value()))
     try:
         with well_formed():
             transcript = Transcript.from_json(ended.transcript or {})
     except InvalidRequest as error:
         return FileOutcome(ended.job_id, error=error.code, message=error.message)
     key, playback = attempt_key(job, job.attempt), playback_key(job)
-    await put_result(s.objects, key, transcript)
     outcome = Outcome.of(transcript, key, playback if await s.objects.exists(playback) else None)
-    return FileEnd(ended.job_id, ended.lease, outcome, transcript)
+    return _Ready(FileEnd(ended.job_id, ended.lease, outcome, transcript), result_objects(key, transcript))

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 
 from audio.sniff import refuse
 from lakehouse.diffs import compare
-from lakehouse.objects import audio_key
+from lakehouse.objects import at_once, audio_key
 from lakehouse.rows import job_from_row
 from schemas.api import archives as bodies
 from schemas.archives import BATCH_FILES, Archive, ArchiveFile, ArchiveReport, ArchiveStatus, FileStatus
@@ -22,7 +22,7 @@ from schemas.domain import Job, NewJob
 from schemas.errors import Conflict, InvalidParameter
 from serve.gateway.auth import Operator
 from serve.gateway.bodies import body_of, well_formed
-from serve.gateway.finishing import at_once, finish_items
+from serve.gateway.finishing import finish_items
 from serve.gateway.services import Services, services
 
 router = APIRouter(prefix="/operator/archives", tags=["archives"])
@@ -90,7 +90,9 @@ async def known(archive_id: _Id, body: bodies.KeysBody, _: Operator, s: _Service
 async def begin(archive_id: _Id, body: bodies.BeginBody, _: Operator, s: _Services) -> bodies.BegunFiles:
     """Ask for work on files. Each is `leased`, `done`, held by another, or `needs_bytes` first."""
     files = [file.value() for file in body.files]
-    stored = await at_once(s.objects.exists(audio_key(file.account, file.sha256)) for file in files)
+    keys = [audio_key(file.account, file.sha256) for file in files]
+    stored = await at_once(s.objects.exists(key) for key in keys)
+    await s.objects.flush([key for key, there in zip(keys, stored, strict=True) if there])
     begun = await s.ledger.begin_files(archive_id, body.worker, files, stored, s.engine_revision, body.retry_failed)
     return bodies.BegunFiles(files=begun, engine_revision=s.engine_revision)
 
@@ -104,7 +106,10 @@ async def upload(
     _: Operator,
     s: _Services,
 ) -> dict[str, str]:
-    """Body: the bytes that have this SHA-256. They are hashed while they arrive, and kept for the account."""
+    """Body: the bytes that have this SHA-256. They are hashed while they arrive, and kept for the account.
+
+    They are flushed to the disk with their batch, when it begins.
+    """
     await s.ledger.find_archive(archive_id)
     stored = await s.objects.put_stream(request.stream(), limit_bytes=s.settings.limits.max_upload_bytes)
     try:
@@ -114,7 +119,7 @@ async def upload(
     except BaseException:
         await s.objects.discard(stored)
         raise
-    await s.objects.adopt(stored, audio_key(account, sha256))
+    await s.objects.adopt(stored, audio_key(account, sha256), durably=False)
     return {"status": "stored"}
 
 
