@@ -27,7 +27,8 @@ from prefect.tasks import exponential_backoff
 from flows import archive_record
 from flows.archive_batch import Batch
 from flows.archive_client import ArchiveClient
-from flows.archive_cluster import connect, know_prefect, scratch, stop_batches, stopped, task_runner, tools
+from flows.archive_cluster import know_prefect, scratch, stop_batches, stopped, task_runner, tools
+from flows.archive_connecting import connect
 from flows.archive_order import Order, new_archive, noted_problem, selected_file
 from flows.sources.entries import Entry, Problem
 from flows.sources.opening import batches, open_source

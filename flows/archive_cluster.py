@@ -26,8 +26,8 @@ from audio.decode import Decoder
 from audio.vad import VoiceActivity
 from flows import steps
 from flows.archive_client import ArchiveClient
+from flows.archive_connecting import connect
 from schemas.domain import Seconds
-from schemas.errors import Unauthenticated
 from schemas.settings import ArchiveSettings, Settings
 
 _ALLOWED_DEATHS = 10
@@ -56,18 +56,6 @@ def _local_cluster() -> distributed.LocalCluster:
         local_directory=str(Settings().home / "scratch"),
         silence_logs=False,
     )
-
-
-def connect(settings: Settings) -> ArchiveClient:
-    """Raises Unauthenticated where this process was given no key."""
-    key = settings.archives.operator_key.get_secret_value()
-    path = settings.home / "keys" / "operator"
-    if not key:
-        try:
-            key = path.read_text().strip()
-        except OSError:
-            raise Unauthenticated(f"no operator key: set FLUXIONS_OPERATOR_KEY, or keep one in {path}") from None
-    return ArchiveClient(os.environ.get("FLUXIONS_URL", settings.server.url), key)
 
 
 @contextlib.asynccontextmanager

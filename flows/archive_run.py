@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, Field
 
-from flows.archive_cluster import connect
+from flows.archive_connecting import connect
 from flows.archive_estimate import estimate
 from flows.archive_order import new_archive
 from schemas.archives import NewArchive
