@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.engines import Slot
 from serve.cli.options import HomeOption, JsonOption, help_if_alone, load_settings
 from serve.cli.output import FAILED, note, print_json, print_table
 
@@ -98,7 +97,7 @@ def verify(
     from serve.trying import try_out
 
     settings = load_settings(home)
-    wanted: list[Slot] = [slot for slot in SLOTS if not slots or slot in slots]
+    wanted = [slot for slot in SLOTS if not slots or slot in slots]
     if unknown := set(slots or ()) - set(SLOTS):
         raise typer.BadParameter(f"{unknown.pop()!r} is no slot; choose of: {', '.join(SLOTS)}")
     rows = []
