@@ -184,6 +184,9 @@ class EngineSettings(_Concern):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where models run: `auto` takes a GPU where there is one."
     )
+    model_threads: int = Field(
+        0, ge=0, le=1024, description="Threads of a model on the CPU; 0 means as many as there are cores."
+    )
     asr_gpus: float = Field(
         0.25, ge=0, le=64, description="Share of a GPU one recogniser replica takes, where there is one."
     )

@@ -84,14 +84,20 @@ def engine_revision(engine: str, version: str, model: ModelFiles, options: Mappi
 
 
 def torch_device(chosen: EngineChoice) -> str:
-    """``cpu`` or ``cuda``, as FLUXIONS_DEVICE says. Raises Unavailable for a GPU that is not there. Imports torch."""
+    """``cpu`` or ``cuda``, as FLUXIONS_DEVICE says; on the CPU torch is given its threads.
+
+    Raises Unavailable for a GPU that is not there. Imports torch.
+    """
     import torch
 
-    device = chosen.settings.device
+    device: str = chosen.settings.device
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise cannot_load(chosen, "FLUXIONS_DEVICE is cuda, and torch finds no GPU", "set FLUXIONS_DEVICE to auto or cpu")
+    if device == "cpu":
+        # A replica that reserves less than a core is started by Ray with OMP_NUM_THREADS=1.
+        torch.set_num_threads(chosen.settings.model_threads or os.cpu_count() or 1)
     return device
 
 
