@@ -47,15 +47,18 @@ def _continues(group: tuple[int, list[Word]], word: Word, speaker: int) -> bool:
 
 
 def text_of(segments: Sequence[Segment], events: Iterable[SoundEvent] = ()) -> str:
-    """Lines ``SPEAKER_0: …``, one a turn, in order of starts; events stand inline where they happened."""
+    """Lines ``SPEAKER_0: …``, one a turn, in order of starts; events stand inline where they happened.
+
+    An event that begins with a word stands before it; one of nobody's stands in the line that is going on.
+    """
     tokens: list[tuple[Seconds, int, int | None, str]] = [
-        (word.start_secs, 0, segment.speaker, word.text) for segment in segments for word in segment.words
+        (event.start_secs, 0, event.speaker, f"[{event.tag}]") for event in events
     ]
-    tokens += [(event.start_secs, 1, event.speaker, f"[{event.tag}]") for event in events]
+    tokens += [(word.start_secs, 1, segment.speaker, word.text) for segment in segments for word in segment.words]
     tokens.sort(key=lambda t: (t[0], t[1]))
     lines: list[tuple[int, list[str]]] = []
-    for _, is_event, speaker, text in tokens:
-        if (is_event and lines) or (lines and lines[-1][0] == speaker):
+    for _, _, speaker, text in tokens:
+        if lines and speaker in (None, lines[-1][0]):
             lines[-1][1].append(text)
         else:
             lines.append((speaker or 0, [text]))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flows.assemble import segments_of
+from flows.assemble import attribute, segments_of, text_of
 from flows.steps import shift
 from flows.text import readable
-from schemas.domain import Recognition, Word
+from schemas.domain import Recognition, SoundEvent, Word
 from schemas.wire import recognition_from_json, recognition_to_json
 
 
@@ -75,6 +75,22 @@ def test_what_a_punctuating_engine_left_bare_stays_bare() -> None:
     segments = segments_of(arrived.words, [0, 0])
     assert readable(segments, punctuated=arrived.punctuated) == segments
     assert [s.text for s in readable(segments)] == ["Yes 7."]
+
+
+def test_events_stand_where_they_happened_in_the_line_of_who_makes_them() -> None:
+    words = spoken("well um i am not sure yes", pauses={"sure": 2.0})
+    segments = segments_of(words, [0] * 6 + [1])
+    um, sure, yes = words[1], words[5], words[6]
+    events = attribute(
+        [
+            SoundEvent("hesitation", um.start_secs, um.end_secs),
+            SoundEvent("pause", sure.end_secs, yes.start_secs),
+            SoundEvent("laugh", yes.start_secs - 0.2, yes.start_secs + 0.1),
+        ],
+        segments,
+    )
+    assert text_of(segments, events) == ("SPEAKER_0: well [hesitation] um i am not sure [pause]\nSPEAKER_1: [laugh] yes")
+    assert text_of(segments) == "SPEAKER_0: well um i am not sure\nSPEAKER_1: yes"
 
 
 def test_nothing_heard_is_nothing_written() -> None:
