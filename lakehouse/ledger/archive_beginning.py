@@ -7,22 +7,20 @@ the new revision is complete.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from lakehouse.ledger import jobs
 from lakehouse.ledger.archive_book import ArchiveBook, following
 from lakehouse.ledger.archive_runs import DELETED, Run
+from lakehouse.ledger.batches import BatchedChanges
 from lakehouse.ledger.cache import ResultCache
 from lakehouse.ledger.leases import Leases, new_lease
-from lakehouse.ledger.live import LiveJob
 from lakehouse.ledger.upkeep import Maintenance
-from lakehouse.ledger.watching import JobWatching
 from lakehouse.objects import audio_key
-from lakehouse.rows import event_row
 from schemas.archives import CANCELLED_WITH_RUN, ArchiveFile, ArchiveKind, BeginState, Begun, FileStatus, Lease, SourceFile
-from schemas.domain import Job, JobStatus, NewJob, Transcript
+from schemas.domain import Job, JobStatus, NewJob
 from schemas.settings import JobSettings
 
 _SOON_SECS = 1.0
@@ -69,7 +67,7 @@ class _Batch:
     retry_failed: bool
 
 
-class ArchiveBeginning(JobWatching):
+class ArchiveBeginning(BatchedChanges):
     """Part of `lakehouse.ledger.Ledger`."""
 
     _settings: JobSettings
@@ -103,7 +101,7 @@ class ArchiveBeginning(JobWatching):
         async with run.lock:
             self._archives.running(run.archive.id)
             asked = await self._asked(batch, files, stored)
-            decided = [self._decide(batch, one) for one in asked]
+            decided = _once_each([self._decide(batch, one) for one in asked])
             plans = {n: plan for n, plan in enumerate(decided) if isinstance(plan, _Plan)}
             carried_out = await self._carry_out(run, plans)
             await self._archives.flush()
@@ -230,47 +228,6 @@ class ArchiveBeginning(JobWatching):
         for seq, job in events:
             self._learn(seq, job)
 
-    async def _commit_batch(self, changed: Sequence[Job]) -> list[tuple[int, Job]]:
-        """Commit jobs that are new or locked; with their numbers, to be learnt before anything else is awaited."""
-        # No await between numbers and queue; see `Ledger._commit`.
-        numbered = [(self._ids.next_seq(), job) for job in changed]
-        if numbered:
-            await self._events.append([event_row(seq, job) for seq, job in numbered], numbered[-1][0])
-        return numbered
-
-    def _learn(self, seq: int, job: Job, transcript: Transcript | None = None) -> None:
-        """Memory takes in a job that was committed, unless it knows better: it is deleted, or was final before."""
-        entry = self._live.get(job.id)
-        known = entry.job if entry is not None else None
-        if job.id in self._deleted or (known is not None and known.status.is_final and known.revision >= job.revision):
-            return
-        if entry is None:
-            self._live.add(job)
-        else:
-            entry.job = job
-        self._after(seq, job, transcript)
-
-    @asynccontextmanager
-    async def _locked(self, found: Iterable[Job]) -> AsyncIterator[dict[int, LiveJob]]:
-        """The jobs in memory, none of which changes meanwhile; in order of id, so that batches never wait in a circle."""
-        entries: dict[int, LiveJob] = {}
-        added: list[Job] = []
-        async with AsyncExitStack() as stack:
-            for job in sorted(found, key=lambda job: job.id):
-                if self._live.get(job.id) is None:
-                    added.append(job)
-                entries[job.id] = entry = self._live.get(job.id) or self._live.add(job)
-                await stack.enter_async_context(entry.lock)
-            try:
-                yield entries
-            finally:
-                for job in added:
-                    if entries[job.id].job is job:
-                        self._live.remove(job.id)
-
-    def _is_still(self, entries: Mapping[int, LiveJob], job: Job) -> bool:
-        return entries[job.id].job == job and job.id not in self._deleted
-
     def _stale(self, plan: _Plan) -> Job | None:
         """The waiting job of what the file held before its content changed: nobody will ask for it again."""
         before = plan.asked.before
@@ -313,6 +270,18 @@ class ArchiveBeginning(JobWatching):
 
     def _leased(self, job: Job) -> Begun:
         return Begun(BeginState.LEASED, Lease(job.id, job.attempt, job.worker or "", self._settings.lease_secs))
+
+
+def _once_each(decided: Sequence[Begun | _Plan]) -> list[Begun | _Plan]:
+    """Of plans for one transcription, which two keys of a batch may name, only the first."""
+    seen: set[int] = set()
+    found: list[Begun | _Plan] = []
+    for one in decided:
+        base = one.base if isinstance(one, _Plan) else None
+        found.append(one if base is None or base.id not in seen else Begun(BeginState.HELD, retry_after_secs=_SOON_SECS))
+        if base is not None:
+            seen.add(base.id)
+    return found
 
 
 def _begins_again(before: ArchiveFile, *, retry: bool) -> bool:

@@ -121,7 +121,9 @@ class ArchiveEnding(ArchiveBeginning):
                         changes[end.job_id] = self._change_to(outcome, end)
                     outcomes.append(outcome if isinstance(outcome, FileOutcome) else None)
                 await self._commit_ended(run, changes)
-            run.ended.update((end.job_id, end.lease) for end in ended if end.job_id in changes)
+            for end in ended:
+                if end.job_id in changes:
+                    run.took_end(end.job_id, end.lease)
             await self._archives.flush()
             return [
                 found or FileOutcome(end.job_id, _status(run, end.job_id))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from schemas.archives import Archive, ArchiveCounts, ArchiveFile, FileStatus, SourceFile
 from schemas.domain import Job
 
+REMEMBERED_ENDS = 10_000
 DELETED = "deleted"
 """Reason of files whose transcription was deleted: they are never begun again as they were."""
 
@@ -19,7 +20,8 @@ class Run:
 
     ``loose``: jobs the run made whose file it does not know, by submission: the ledger ended between two commits.
     ``revising``: revisions being made, by id of the transcription, as jobs that no table knows yet.
-    ``ended``: the lease under which the end of a file was last taken, by id of its job.
+    ``ended``: the lease under which the end of a file was taken, by id of its job, of the last ones: a worker that lost the
+    answer repeats within moments.
     """
 
     archive: Archive
@@ -42,6 +44,11 @@ class Run:
         self.counts = counted(self.counts, file, 1)
         if file.transcription_id is not None:
             self.by_job[file.transcription_id] = file.key
+
+    def took_end(self, job_id: int, lease: str) -> None:
+        self.ended[job_id] = lease
+        while len(self.ended) > REMEMBERED_ENDS:
+            del self.ended[next(iter(self.ended))]
 
     def of_job(self, job_id: int) -> ArchiveFile | None:
         key = self.by_job.get(job_id)

@@ -11,6 +11,7 @@ import pytest
 from lakehouse.archives import ArchiveReader
 from lakehouse.ledger import Ledger
 from lakehouse.location import Location
+from lakehouse.maintenance.merge import MergePolicy
 from lakehouse.objects import Objects
 from schemas.archives import (
     Archive,
@@ -32,9 +33,11 @@ LEASED, DONE, HELD, NEEDS_BYTES = BeginState.LEASED, BeginState.DONE, BeginState
 
 
 @asynccontextmanager
-async def opened(settings: Settings, clock: TurnedClock | None = None) -> AsyncIterator[tuple[Ledger, Worker]]:
+async def opened(
+    settings: Settings, clock: TurnedClock | None = None, policy: MergePolicy | None = None
+) -> AsyncIterator[tuple[Ledger, Worker]]:
     """A ledger with the run `RUN` opened on it."""
-    ledger = await Ledger.open(settings, clock=clock)
+    ledger = await Ledger.open(settings, clock=clock, merge_policy=policy)
     try:
         archive = await ledger.open_archive(RUN, REVISION)
         yield ledger, Worker(ledger, Objects.of(settings), archive)
@@ -279,3 +282,18 @@ async def test_a_run_that_failed_says_why_and_leaves_nothing_under_way(tmp_path:
         assert [a.id for a in await ledger.list_archives()] == [worker.archive.id]
         with pytest.raises(NotFound):
             await ledger.find_archive(worker.archive.id + 1)
+
+
+async def test_merged_tables_tell_the_same(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    async with opened(settings, policy=MergePolicy(min_tail_files=2)) as (ledger, worker):
+        for name in "abc":
+            await worker.transcribe(source(name), "some words")
+        before = stored_files(settings, worker.archive)
+        report = await ledger.maintain("merge", 60)
+        assert report is not None
+        assert report.counts["files_merged"] > 0
+        assert stored_files(settings, worker.archive) == before
+        assert {file.status for file in before.values()} == {FileStatus.COMPLETED}
+    async with opened(settings) as (_, after):
+        assert [one.state for one in await after.begin(*map(source, "abc"))] == [DONE] * 3

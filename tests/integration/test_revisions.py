@@ -206,6 +206,20 @@ async def test_an_answer_of_the_present_engines_makes_the_revision_for_nothing(t
         assert (job.revision, job.cached_from, job.result_key) == (1, sent.id, key)
 
 
+async def test_one_transcription_named_twice_or_by_two_runs_is_made_again_by_one(tmp_path: Path) -> None:
+    async with told(home(tmp_path)) as it:
+        twice = [again(it.id, source("a")), replace(again(it.id, source("a")), key="the same once more")]
+        first, second = await it.worker.begin(*twice, revision=NEWER)
+        assert (first.state, second.state) == (BeginState.LEASED, BeginState.HELD)
+        other = Worker(it.ledger, it.objects, await it.ledger.open_archive(replace(AGAIN, source="id = 1"), NEWER))
+        (held,) = await other.begin(twice[0], revision=NEWER)
+        assert held.state is BeginState.HELD
+        await it.ledger.finish_files(it.worker.archive.id, [await it.worker.end(first, NEW, NEWER)])
+        (done,) = await other.begin(twice[0], revision=NEWER)
+        assert done.file is not None
+        assert done.file.reason == "current"
+
+
 async def test_deleting_a_transcription_erases_all_its_revisions(tmp_path: Path) -> None:
     async with told(home(tmp_path)) as it:
         first = await read_job(it.ledger, "ada", it.id)
