@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta  # a type of its stubs only
 
 _RIGHTS = (PermissionDeniedError, UnauthenticatedError)
+_REFUSALS = ("403 Forbidden", "401 Unauthorized", "AccessDenied", "InvalidAccessKeyId")
+"""A listing that is refused comes as an error of no kind; only its words tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,13 @@ def refused(error: Exception, url: str) -> FluxionsError:
     """What a store's error means, in words that name the bucket and key."""
     bucket, key = split(url)
     what = f"key {key} of bucket {bucket}" if key else f"bucket {bucket}"
-    if isinstance(error, _RIGHTS):
+    said = str(error).partition("\n")[0]
+    if isinstance(error, _RIGHTS) or any(word in said for word in _REFUSALS):
         return Forbidden(
             f"no right to read {what}: the store refuses the credentials of AWS_ACCESS_KEY_ID", code="bucket_forbidden"
         )
+    if "NoSuchBucket" in said:
+        return NotFound(f"there is no bucket {bucket} ({_host()})", code="no_such_bucket")
     if isinstance(error, FileNotFoundError):
         return NotFound(f"there is no {what}", code="no_such_object")
     return Unavailable(f"{what} cannot be read just now ({type(error).__name__}, {_host()})", code="bucket_unreachable")
