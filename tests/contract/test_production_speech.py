@@ -163,6 +163,16 @@ class TestCsm:
         assert len(never & heard) <= 2
 
 
+async def test_dia_laughs_at_24_khz_through_the_api(tmp_path: Path) -> None:
+    async with running(tmp_path, settings(tmp_path, "dia", synthesizers.tiny_dia())) as gateway, gateway.client() as client:
+        answer = await client.post("/vui/v1/tts", json={**ASK, "input": "[laugh] Oh."}, timeout=120)
+        assert answer.status_code == 200, answer.text
+        assert pcm_of(answer.content).size > SPEECH_RATE_HZ
+        (slot,) = [slot for slot in await gateway.services.engines.slots() if slot.slot == "synthesizer"]
+        assert slot.info is not None
+        assert (slot.engine, slot.info.capabilities["temperature"]) == ("dia", True)
+
+
 async def test_a_voice_of_one_engine_is_refused_by_another_that_cannot_use_it(tmp_path: Path) -> None:
     spoken = 0.8 * speech.say(speech.SENTENCES[0], *speech.LOW_VOICE)
     async with running(tmp_path, settings(tmp_path, "csm", synthesizers.tiny_csm())) as gateway, gateway.client() as client:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from schemas.domain import SPEECH_RATE_HZ
-from schemas.engines import Cue, Part, Passage, Samples
+from schemas.engines import Cue, Part, Passage, RenderRequest, Samples, VoiceProfile
 from schemas.errors import EngineFailure, Unavailable
 from serve.tts import csm
 from serve.tts.cues import render_cue
 from serve.tts.generation import Generations, longest_secs
 from serve.tts.generative import GenerativeSynthesizer, Utterance, prompt_samples, stretches
+from serve.tts.rendering import Stopped, rendered
+from serve.tts.verify.recognized import RecognizerVerifier
 from serve.tts.voices import BUILT_IN
 from tests import synthesizers
 
@@ -108,6 +110,30 @@ def test_closing_stops_the_generation_with_the_frame_in_hand(model: csm.CsmModel
     assert time.perf_counter() - began < 2.0
 
 
+def test_a_render_that_is_to_be_checked_is_stopped_while_it_is_made(engine: GenerativeSynthesizer) -> None:
+    made, stop, ended = threading.Event(), threading.Event(), threading.Event()
+
+    class Noticed(GenerativeSynthesizer):
+        def render(self, passage: Passage, voice: VoiceProfile, temperature: float) -> Generator[Samples, None, None]:
+            for piece in super().render(passage, voice, temperature):
+                if piece.size:
+                    made.set()
+                yield piece
+
+    def listen() -> None:
+        with pytest.raises(Stopped):
+            next(rendered(Noticed(engine._model, engine.info), request, RecognizerVerifier(lambda _: []), 2, stop))
+        ended.set()
+
+    request = RenderRequest(replace(MAEVE, prompt=SAID.prompt), "word after word, " * 10)  # 34 s, and no chunk before
+    threading.Thread(target=listen, daemon=True).start()
+    assert made.wait(20)
+    began = time.perf_counter()
+    stop.set()
+    assert ended.wait(5)
+    assert time.perf_counter() - began < 0.2
+
+
 def test_who_waits_for_a_turn_can_leave_and_never_gets_one() -> None:
     generations, begun, go_on = Generations(), threading.Event(), threading.Event()
 
@@ -144,13 +170,13 @@ def test_a_text_beyond_what_the_model_reads_is_refused(model: csm.CsmModel) -> N
         next(model.speak(replace(SAID, text="word " * 500)))
 
 
-def rendered(engine: GenerativeSynthesizer, *parts: Part, pause_secs: float = 0.0) -> Samples:
+def said_by(engine: GenerativeSynthesizer, *parts: Part, pause_secs: float = 0.0) -> Samples:
     voice = replace(MAEVE, prompt=SAID.prompt)
     return np.concatenate(list(engine.render(Passage(parts, 10, pause_secs), voice, 0.9)))
 
 
 def test_a_passage_is_no_longer_than_its_text_allows_and_ends_with_its_pause(engine: GenerativeSynthesizer) -> None:
-    sound = rendered(engine, Part("Well."), pause_secs=0.5)
+    sound = said_by(engine, Part("Well."), pause_secs=0.5)
     spoken_secs = sound.size / SPEECH_RATE_HZ - 0.5
     assert 0.8 * longest_secs("Well.") < spoken_secs <= longest_secs("Well.") + 0.08
     assert not sound[-SPEECH_RATE_HZ // 2 :].any()
@@ -160,10 +186,10 @@ def test_cues_are_words_or_sounds_between_words(engine: GenerativeSynthesizer) -
     parts = (Part("I,"), Part(cue="hesitate"), Part("see."), Part(cue="sigh"), Part("Fine", emphasis=True), Part("then."))
     assert stretches(parts, csm.TAGS) == [Part("I, um... see."), Part(cue="sigh"), Part("Fine then.")]
     sigh = render_cue("sigh", MAEVE)
-    sound = rendered(engine, Part(cue="sigh"))
+    sound = said_by(engine, Part(cue="sigh"))
     np.testing.assert_array_equal(sound[SPEECH_RATE_HZ // 10 :][: sigh.size], sigh)
     cues: tuple[Cue, ...] = engine.info.capabilities["cues"]
-    assert all(np.abs(rendered(engine, Part(cue=cue))).max() > 0.05 for cue in cues)
+    assert all(np.abs(said_by(engine, Part(cue=cue))).max() > 0.05 for cue in cues)
 
 
 def test_a_built_in_voice_makes_its_prompt_once_and_keeps_to_it(engine: GenerativeSynthesizer) -> None:
