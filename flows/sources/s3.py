@@ -68,7 +68,7 @@ def refused(error: Exception, url: str) -> FluxionsError:
     """What a store's error means, in words that name the bucket and key."""
     bucket, key = split(url)
     what = f"key {key} of bucket {bucket}" if key else f"bucket {bucket}"
-    said = str(error).partition("\n")[0]
+    said = str(error).partition("Debug source")[0]
     if isinstance(error, _RIGHTS) or any(word in said for word in _REFUSALS):
         return Forbidden(
             f"no right to read {what}: the store refuses the credentials of AWS_ACCESS_KEY_ID", code="bucket_forbidden"
