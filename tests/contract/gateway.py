@@ -123,7 +123,7 @@ class LocalEngines:
         return await asyncio.to_thread(lambda: self._diarizer.resolve(windows, speech, hint))
 
     async def event_detector(self) -> EngineInfo:
-        return self._events.info
+        return await asyncio.to_thread(lambda: self._events.info)
 
     async def observe_events(self, pcm: bytes, offset_secs: Seconds) -> list[SoundEvent]:
         samples = to_float(np.frombuffer(pcm, "<i2"))

@@ -134,7 +134,11 @@ def test_every_error_of_the_tree_has_its_own_place() -> None:
 
 async def test_what_a_worker_sends_in_another_form_is_refused_by_name(gateway: Running) -> None:
     frames = {
-        "/operator/events": [b"{", b"[]", b'{"speech": []}', b'{"speech": [["a", 1]], "words": [], "duration_secs": 1}'],
+        "/operator/events": [
+            *(b"{", b"[]", b'{"speech": []}', b'{"speech": [["a", 1]], "words": [], "duration_secs": 1, "heard": []}'),
+            b'{"speech": [], "words": [], "duration_secs": 1, "heard": [["sigh", 1]]}',
+        ],
+        "/operator/events/observe": [b"x", wire.pack({}), wire.pack({"offset_secs": "soon"})],
         "/operator/diarization/observe": [b"x", wire.pack({}), wire.pack({"speech": [], "offset_secs": "soon"})],
         "/operator/diarization/resolve": [wire.pack({"speakers": {}}), wire.pack({"speech": [], "speakers": {"most": 3}})],
     }

@@ -22,7 +22,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas.settings import JobSettings, ServerSettings, Settings, StorageSettings
+from schemas.settings import EngineSettings, JobSettings, ServerSettings, Settings, StorageSettings
 from tests.contract.gateway import OPERATOR_KEY, USER_KEY, Running, running
 from tests.e2e import recordings
 
@@ -109,7 +109,7 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, secs: float
 
 
 @asynccontextmanager
-async def instance(home: Path) -> AsyncIterator[Instance]:
+async def instance(home: Path, engines: EngineSettings | None = None) -> AsyncIterator[Instance]:
     port = free_port()
     (home / "keys").mkdir()
     (home / "keys" / "operator").write_text(OPERATOR_KEY)
@@ -117,6 +117,7 @@ async def instance(home: Path) -> AsyncIterator[Instance]:
         server=ServerSettings(home=home, port=port),
         storage=StorageSettings(fsync=False),
         jobs=JobSettings(lease_secs=4),
+        engines=engines or EngineSettings(),
     )
     headers = {"Authorization": USER_KEY}
     async with (
