@@ -16,11 +16,12 @@ PAUSE_SECS: Seconds = 0.15
 
 def assign_speakers(words: Sequence[Word], turns: Sequence[Turn]) -> list[int]:
     """The speaker of each word: whose turn it overlaps most, else whose is nearest. Speaker 0 when there are no turns.
+    Of those who talk at once the more prominent one is whom a recogniser writes down: turns of overlap do not count.
 
     Then changes of speaker move to the longest silence between words within `EDGE_SECS`: people change at pauses, and a
     diariser's edge is less exact than a recogniser's.
     """
-    ordered = sorted(turns, key=lambda t: t.start_secs)
+    ordered = sorted((t for t in turns if not t.overlap), key=lambda t: t.start_secs)
     starts = [t.start_secs for t in ordered]
     longest = max((t.end_secs - t.start_secs for t in ordered), default=0.0)
     speakers = []

@@ -174,9 +174,7 @@ async def keep_playback(tools: Tools, job: ClaimedJob, heard: Listening, folder:
 async def compose(tools: Tools, job: ClaimedJob, heard: Listening, found: Heard, began: float) -> Transcript:
     """Words, turns and events put together; ``began`` is the monotonic time the job was started."""
     words = [w for r in found.recognitions for w in r.words]
-    # Of those who talk at once, the more prominent one is whom the recogniser understood.
-    exclusive = [turn for turn in found.turns if not turn.overlap]
-    speakers, order = assemble.renumber(assign_speakers(words, exclusive))
+    speakers, order = assemble.renumber(assign_speakers(words, found.turns))
     punctuated = any(r.punctuated for r in found.recognitions)
     segments = readable(assemble.segments_of(words, speakers), punctuated=punctuated)
     events: tuple[SoundEvent, ...] = ()

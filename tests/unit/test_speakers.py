@@ -27,6 +27,12 @@ def test_an_interjection_keeps_its_word() -> None:
     assert assign_speakers(said, turns) == [0, 0, 1, 0, 0]
 
 
+def test_words_go_by_the_more_prominent_of_those_who_talk_at_once() -> None:
+    said = words((0.0, 0.3), (0.3, 0.6), (0.8, 1.0), (1.2, 1.5), (1.5, 1.8))
+    turns = [Turn(0, 0.0, 2.0), Turn(1, 0.75, 1.05, overlap=True)]
+    assert assign_speakers(said, turns) == [0] * 5
+
+
 def test_every_change_keeps_a_word_on_both_sides() -> None:
     said = words((0.0, 0.2), (0.4, 0.5), (0.7, 0.8), (1.0, 1.1))
     turns = [Turn(0, 0.0, 0.3), Turn(1, 0.3, 0.6), Turn(0, 0.6, 0.9), Turn(1, 0.9, 1.2)]
