@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -318,14 +319,14 @@ async def test_a_result_that_comes_after_the_deletion_is_not_kept(gateway: Runni
             return await operator.post(path, params=params, content=said)
 
     objects = gateway.services.objects
-    put, arrived, deleted = objects.put_bytes, asyncio.Event(), asyncio.Event()
+    put, arrived, deleted = objects.put_many, asyncio.Event(), asyncio.Event()
 
-    async def put_late(key: str, data: bytes) -> None:
+    async def put_late(contents: Mapping[str, bytes]) -> None:
         arrived.set()
         await deleted.wait()
-        await put(key, data)
+        await put(contents)
 
-    objects.put_bytes = put_late  # type: ignore[method-assign]
+    objects.put_many = put_late  # type: ignore[method-assign]
     completing = asyncio.create_task(complete())
     await asyncio.wait_for(arrived.wait(), 10)
     assert (await client.delete(f"/transcriptions/{job.id}")).status_code == 200

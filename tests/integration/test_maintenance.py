@@ -188,9 +188,12 @@ async def test_events_of_finished_jobs_go_and_numbers_go_on(tmp_path: Path) -> N
         waiting = await ledger.create_job(new_job("waits"))
         await projected(ledger)
         report = await within(30, ledger.maintain("retention", 30))
-        assert report.counts == {"events_forgotten": 3 * len(done)}
+        assert report.counts == {"events_forgotten": 3 * len(done), "revisions_forgotten": 0}
         assert set(pl.read_delta(uri)["id"]) == {waiting.id}
-        assert (await within(30, ledger.maintain("retention", 30))).counts == {"events_forgotten": 0}
+        assert (await within(30, ledger.maintain("retention", 30))).counts == {
+            "events_forgotten": 0,
+            "revisions_forgotten": 0,
+        }
     async with opened(settings) as ledger:
         assert [await read_job(ledger, "ada", job.id) for job in done] == done
         again = await ledger.create_job(new_job("talk 1"))
