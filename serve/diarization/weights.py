@@ -20,7 +20,7 @@ _DISTRIBUTION: Final = "Resemblyzer"
 _WEIGHTS: Final = "pretrained.pt"
 
 MAX_SPEAKERS: Final = 8
-_METHOD_VERSION: Final = 2
+_METHOD_VERSION: Final = 3
 """Raised when windows, features or clustering change what comes out."""
 
 

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.domain import Span, SpeakerHint
-from serve.diarization.clustering import _turns_of, _window_centers
-from serve.diarization.voices import Labels, find_voices
+from serve.diarization.clustering import _steadied, _turns_of, _window_centers
+from serve.diarization.resegmentation import Labels, resegment
+from serve.diarization.voices import find_voices
 
 
 def cluster(embeddings: NDArray[np.float32], hint: SpeakerHint | None = None) -> Labels:
@@ -93,10 +94,43 @@ def test_two_voices_that_pass_for_one_are_parted_where_the_client_says_so() -> N
 
 
 def test_a_window_between_two_voices_holds_both() -> None:
-    found = voices([0] * 30 + [1] * 30)
-    mixed = found[:5] + found[30:35]
-    both = np.concatenate([found[:30], mixed / np.linalg.norm(mixed, axis=1, keepdims=True), found[30:]])
+    found = voices([0] * 60 + [1] * 60)
+    mixed = found[:5] + found[60:65]
+    both = np.concatenate([found[:60], mixed / np.linalg.norm(mixed, axis=1, keepdims=True), found[60:]])
     seconds = find_voices(np.asarray(both, np.float32)).second
-    assert (seconds[30:35] >= 0).sum() >= 4
-    assert (seconds[:30] == -1).all()
-    assert (seconds[35:] == -1).all()
+    assert (seconds[60:65] >= 0).sum() >= 4
+    assert (seconds[:60] == -1).all()
+    assert (seconds[65:] == -1).all()
+
+
+@pytest.mark.parametrize(("blended", "expected"), [(0.92, 2), (0.75, 3)])
+def test_two_voices_at_once_are_no_third_one(blended: float, expected: int) -> None:
+    """Of clusters apart from both voices, one lies as near as ``blended`` (a cosine) to their sum."""
+    one, other, own = np.eye(256, dtype=np.float32)[:3]
+    between = blended * (one + other) / np.sqrt(2) + np.sqrt(1 - blended**2) * own
+    found = np.repeat(np.stack([one, between, other]), (40, 8, 40), axis=0)
+    assert 1 - float(between @ one) > 0.335
+    labels = cluster(np.asarray(found, np.float32))
+    assert len(set(labels.tolist())) == expected
+    assert labels[0] != labels[-1]
+
+
+def test_a_voice_the_client_asks_for_is_kept_though_it_is_a_blend() -> None:
+    one, other, own = np.eye(256, dtype=np.float32)[:3]
+    between = 0.92 * (one + other) / np.sqrt(2) + np.sqrt(1 - 0.92**2) * own
+    found = np.repeat(np.stack([one, between, other]), (40, 8, 40), axis=0)
+    assert len(set(cluster(np.asarray(found, np.float32), SpeakerHint(3, 3)).tolist())) == 3
+
+
+def test_a_frequent_voice_wins_a_window_that_fits_two_alike() -> None:
+    likeness = np.array([[0.8, 0.5]] * 5 + [[0.70, 0.72]] + [[0.8, 0.5]] * 5 + [[0.5, 0.9]] * 5, np.float32)
+    assert resegment(likeness, np.array([150, 5])).first.tolist() == [0] * 11 + [1] * 5
+    assert resegment(np.zeros((0, 2), np.float32), np.array([1, 1])).first.tolist() == []
+
+
+def test_windows_are_steadied_by_those_beside_them_and_by_no_others() -> None:
+    found = np.eye(4, dtype=np.float32)[[0, 1, 2]]
+    steadied = _steadied(found, np.array([0.1, 0.3, 2.0]))
+    assert np.allclose(np.linalg.norm(steadied, axis=1), 1)
+    assert steadied[0] @ found[1] == pytest.approx(0.5 / np.sqrt(1.25))
+    assert np.array_equal(steadied[2], found[2])

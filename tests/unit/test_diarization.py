@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from schemas.domain import Span, Turn
+from schemas.engines import VoiceWindows
 from serve.diarization.clustering import EmbeddingDiarizer
 from serve.diarization.voiceprint import Voiceprint, mel_filterbank, mel_power, raise_volume
 from tests.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, noise, say, sequence, silence
@@ -75,6 +78,29 @@ def test_windows_are_unit_vectors_in_time(diarizer: EmbeddingDiarizer) -> None:
     assert np.allclose(np.linalg.norm(windows.embeddings, axis=1), 1, atol=1e-5)
     assert windows.centers_secs[0] == pytest.approx(100.1)
     assert np.all(np.diff(windows.centers_secs) > 0)
+
+
+def test_the_level_of_a_voice_is_not_who_it_is(diarizer: EmbeddingDiarizer) -> None:
+    samples, speech = say(SENTENCES[0]), [Span(0.2, 3.0)]
+    near, far = (diarizer.observe(gain * samples, speech).embeddings for gain in (1.0, 0.01))
+    assert (near * far).sum(axis=1).min() > 0.99
+
+
+def test_two_hours_of_two_voices_are_two_speakers(diarizer: EmbeddingDiarizer) -> None:
+    samples, spans = sequence([say(text, *(LOW_VOICE, HIGH_VOICE)[i % 2]) for i, text in enumerate(SENTENCES)])
+    heard = diarizer.observe(samples, spans)
+    times = math.ceil(2 * 3600 / spans[-1].end_secs)
+    generator = np.random.default_rng(0)
+    starts = (spans[-1].end_secs + 1.0) * np.arange(times)
+    windows = []
+    for start in starts.tolist():
+        noisy = heard.embeddings + np.float32(0.02) * generator.standard_normal(heard.embeddings.shape, np.float32)
+        noisy /= np.linalg.norm(noisy, axis=1, keepdims=True)
+        windows.append(VoiceWindows(heard.centers_secs + start, noisy))
+    speech = [Span(s.start_secs + start, s.end_secs + start) for start in starts.tolist() for s in spans]
+    turns = diarizer.resolve(windows, speech)
+    assert {t.speaker for t in turns} == {0, 1}
+    assert [t.speaker for t in turns] == [0, 1, 0, 1, 0, 1] * times
 
 
 def test_no_speech_gives_no_turns(diarizer: EmbeddingDiarizer) -> None:
