@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -99,7 +101,9 @@ def tone(secs: float) -> Samples:
 
 
 def _folder(name: str) -> Path:
-    return Path(mkdtemp(prefix=f"fluxions-tests-{name}-"))
+    folder = mkdtemp(prefix=f"fluxions-tests-{name}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _settle() -> None:
