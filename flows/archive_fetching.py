@@ -10,10 +10,10 @@ from pathlib import Path
 
 from audio.sniff import HEAD_BYTES, refuse
 from flows.archive_client import ArchiveClient
-from flows.archive_order import Order, is_settled, key_of, noted_entry, source_file
+from flows.archive_order import Order, begun_file, is_settled, key_of, noted_entry, source_file
 from flows.sources.entries import Entry
 from flows.sources.reading import fetch, version
-from schemas.archives import ArchiveFile, FileFailure, NotedFile, SourceFile
+from schemas.archives import ArchiveFile, ArchiveKind, FileFailure, NotedFile, SourceFile
 from schemas.errors import Conflict, FluxionsError, InvalidRequest
 
 _NO_RECORDING = ("not_audio", "playlist")
@@ -88,6 +88,10 @@ class Fetcher:
             await asyncio.to_thread(_check_head, path, fetched.size_bytes)
         except FluxionsError as error:
             path.unlink(missing_ok=True)
+            options = entry.options or self._order.options
+            begun = begun_file(known, ArchiveKind.TRANSCRIBE, options) if known is not None else None
+            if begun is not None:
+                return Ready(begun)  # An earlier run had read it: the gateway has its bytes.
             # Among files nobody listed one by one, something else than a recording is no failure.
             skipped = error.code in _NO_RECORDING and not entry.place
             failure = FileFailure(error.code, error.message, error.retryable)

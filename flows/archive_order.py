@@ -15,6 +15,7 @@ from flows.sources.entries import Entry, Problem
 from flows.sources.opening import canonical, open_source
 from flows.sources.reading import Fetched, shown
 from schemas.archives import (
+    CANCELLED_WITH_RUN,
     ArchiveFile,
     ArchiveKind,
     FileFailure,
@@ -26,8 +27,6 @@ from schemas.archives import (
 )
 from schemas.domain import JobOptions, SpeakerHint
 
-_CANCELLED_WITH_RUN = "archive_cancelled"
-"""Reason of files that were in work when their run was cancelled; opened again, the run begins them again."""
 _NAME_CHARS = 200
 _FILENAME_CHARS = 255
 _KEY_CHARS = 2048
@@ -81,7 +80,7 @@ def is_settled(known: ArchiveFile, version: str, *, retry_failed: bool) -> bool:
         return False
     if known.status is FileStatus.FAILED:
         return not retry_failed
-    return known.reason != _CANCELLED_WITH_RUN
+    return known.reason != CANCELLED_WITH_RUN
 
 
 def key_of(entry: Entry) -> str:
@@ -122,6 +121,24 @@ def selected_file(found: Selected) -> SourceFile:
         size_bytes=found.size_bytes,
         options=found.options,
         transcription_id=found.id,
+    )
+
+
+def begun_file(known: ArchiveFile, kind: ArchiveKind, options: JobOptions) -> SourceFile | None:
+    """A file that was begun before, from what the ledger knows of it: its bytes are in the store. None if it never was."""
+    if known.status.is_settled or known.sha256 is None or known.size_bytes is None:
+        return None
+    return SourceFile(
+        key=known.key,
+        version=known.version,
+        location=known.location,
+        account=known.account,
+        filename=known.filename,
+        sha256=known.sha256,
+        size_bytes=known.size_bytes,
+        options=options,
+        metadata=known.metadata,
+        transcription_id=known.transcription_id if kind is ArchiveKind.REPROCESS else None,
     )
 
 

@@ -26,7 +26,10 @@ _REFUSALS = ("403 Forbidden", "401 Unauthorized", "AccessDenied", "InvalidAccess
 
 @dataclass(frozen=True, slots=True)
 class BucketSource:
-    """Every object under a prefix of whole path segments, or the one object of that name."""
+    """Every object under a prefix of whole path segments, or the one object of that name.
+
+    Raises Forbidden, NotFound, Unavailable; in the middle too, for a listing that breaks off tells nothing of the rest.
+    """
 
     url: str
 
@@ -43,10 +46,7 @@ class BucketSource:
                 # A prefix is whole segments of a path: one that is an object's very name lists nothing.
                 yield _entry(bucket, obstore.head(bucket_store(bucket), prefix))
         except (BaseError, FileNotFoundError) as error:
-            if not seen:
-                raise refused(error, self.url) from error
-            # What was listed stays good; the rest is told, and a later run finds it.
-            yield Problem(self.url, "unreadable_bucket", refused(error, self.url).message)
+            raise refused(error, self.url) from error
 
 
 def split(url: str) -> tuple[str, str]:
