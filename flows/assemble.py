@@ -11,6 +11,7 @@ SEGMENT_GAP_SECS: Seconds = 0.5
 """A pause this long within one speaker's words starts a new segment."""
 
 _SENTENCE_END = (".", "?", "!")
+_NOBODYS = ("pause", "env")
 
 
 def renumber(speakers: Sequence[int]) -> tuple[list[int], dict[int, int]]:
@@ -66,12 +67,12 @@ def text_of(segments: Sequence[Segment], events: Iterable[SoundEvent] = ()) -> s
 
 
 def attribute(events: Sequence[SoundEvent], segments: Sequence[Segment]) -> tuple[SoundEvent, ...]:
-    """Events with the speaker of the word before them; ``pause`` belongs to the silence and to nobody."""
+    """Events with the speaker of the word before them; pauses and the sounds of the surroundings belong to nobody."""
     words = sorted((w.start_secs, s.speaker) for s in segments for w in s.words)
     starts = [start for start, _ in words]
     found = []
     for event in events:
         at = bisect_left(starts, event.end_secs) - 1
-        speaker = words[max(at, 0)][1] if words and event.tag != "pause" else None
+        speaker = words[max(at, 0)][1] if words and event.tag not in _NOBODYS else None
         found.append(SoundEvent(event.tag, event.start_secs, event.end_secs, event.confidence, speaker))
     return tuple(found)

@@ -93,5 +93,11 @@ def test_events_stand_where_they_happened_in_the_line_of_who_makes_them() -> Non
     assert text_of(segments) == "SPEAKER_0: well um i am not sure\nSPEAKER_1: yes"
 
 
+def test_silence_and_surroundings_are_nobodys() -> None:
+    segments = segments_of(spoken("well yes"), [0, 0])
+    events = [SoundEvent(tag, 0.1, 0.2) for tag in ("pause", "env", "sigh")]
+    assert [event.speaker for event in attribute(events, segments)] == [None, None, 0]
+
+
 def test_nothing_heard_is_nothing_written() -> None:
     assert readable(()) == ()
