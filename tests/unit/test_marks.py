@@ -46,7 +46,7 @@ SENTENCES = (
     "every train from here leaves at seven each morning",
 )
 VOICES = ("en-us+f2", "en-us+m8", "en-us+Gene")
-"""A woman's, a man's, and one that had no part in choosing the rules. How often a mark is found is told by docs/quality.md."""
+"""A woman's, a man's, and one that had no part in choosing the rules. docs/quality.md says how often marks are found."""
 
 
 def say(texts: Sequence[str], voice: str) -> tuple[Samples, list[tuple[Seconds, Seconds]]]:
