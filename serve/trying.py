@@ -92,7 +92,7 @@ def sample_speech() -> Samples:
 def _tried(
     settings: Settings, slot: Slot, build: Callable[[Settings], E], work: Callable[[E], str], secs: Seconds
 ) -> Trial:
-    before = _memory_mib()
+    before = memory_mib()
     began = time.monotonic()
     engine = build(settings)
     loaded = time.monotonic()
@@ -111,15 +111,15 @@ def _tried(
         round(first - loaded, 3),
         round(again, 3),
         round(secs / again, 1),
-        round(_memory_mib() - before, 1),
-        _gpu_memory_mib(),
+        round(memory_mib() - before, 1),
+        gpu_memory_mib(),
     )
     if close := getattr(engine, "close", None):
         close()
     return trial
 
 
-def _memory_mib() -> float:
+def memory_mib() -> float:
     """Resident memory of this process and its children, MiB."""
     import psutil
 
@@ -127,7 +127,8 @@ def _memory_mib() -> float:
     return float(sum(p.memory_info().rss for p in (process, *process.children(recursive=True)))) / _MIB
 
 
-def _gpu_memory_mib() -> float | None:
+def gpu_memory_mib() -> float | None:
+    """Most memory torch has held on the GPU, MiB; None without one."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return None

@@ -240,6 +240,34 @@ def tts(
     _print(f"{renders} renders of each kind", found, as_json=as_json)
 
 
+@app.command()
+def engines(
+    batch: Annotated[list[int] | None, typer.Option(min=1, max=256, help="Batch size; may repeat [1 2 4 8 16].")] = None,
+    utterance_secs: Annotated[float, typer.Option(min=0.5, max=30, help="Length of each utterance, s.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Bare and served work in each round, s.")] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Repetitions, bare and served in turns.")] = 3,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what Ray Serve leaves of the chosen recogniser's throughput, by batch size. Needs no server.
+
+    Example:
+
+      FLUXIONS_ASR_ENGINE=nemo FLUXIONS_ASR_MODEL=parakeet.nemo fluxions bench engines
+    """
+    from serve.cli.bench_engines import BATCHES, measure
+
+    found = measure(load_settings(home), batch or BATCHES, utterance_secs, seconds, rounds)
+    if as_json:
+        print_json(found.to_json())
+        return
+    rows = [[r.batch, f"{r.bare_rtfx:.1f}", f"{r.served_rtfx:.1f}", f"{r.share:.3f}"] for r in found.rows]
+    print_table(f"{found.engine} {found.model}", ["batch", "bare RTFx", "through Serve RTFx", "share"], rows)
+    print(f"one call: {found.overhead_ms:.1f} ms more than the bare model")
+    print(f"loaded in {found.load_secs:.1f} s, {found.memory_mib:.0f} MiB", end="")
+    print(f", GPU {found.gpu_memory_mib:.0f} MiB" if found.gpu_memory_mib is not None else "")
+
+
 def _print(title: str, measures: Sequence[Measure], *, as_json: bool) -> None:
     if as_json:
         print_json({"title": title, "measures": [m.to_json() for m in measures]})

@@ -1,0 +1,185 @@
+"""What Ray Serve leaves of the bare recogniser's throughput, by batch size; without HTTP, jobs and files around it.
+
+Both are measured in one replica, on one loaded model, in turns: the bare model works on ready batches in a loop; through
+Serve as many utterances are kept on their way as fill two batches, each a request of its own, and the replica makes the
+batches itself with the code that serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import ray
+from ray import serve
+
+from audio.pcm import to_int16
+from schemas.domain import SAMPLE_RATE_HZ, Recognition, Seconds
+from schemas.engines import Samples
+from schemas.settings import Settings
+from serve.asr.admission import Admission
+from serve.asr.batching import Batcher
+from serve.asr.deployment import samples_from_pcm
+from serve.engines import build_recognizer
+from serve.placement import options
+from serve.trying import gpu_memory_mib, memory_mib, sample_speech
+
+BATCHES: Final = (1, 2, 4, 8, 16)
+_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """Medians over the rounds. RTFx: seconds of sound for a second of work; ``share`` of the two in the same round."""
+
+    batch: int
+    bare_rtfx: float
+    served_rtfx: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineBench:
+    engine: str
+    model: str
+    revision: str
+    utterance_secs: Seconds
+    overhead_ms: float
+    """Of one utterance alone: its answer through Serve less the bare model's."""
+    load_secs: Seconds
+    memory_mib: float
+    gpu_memory_mib: float | None
+    rows: tuple[BatchRow, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@serve.deployment
+class BenchedRecognizer:
+    """A recogniser that can be asked bare and as it serves."""
+
+    def __init__(self, settings: Settings) -> None:
+        before, began = memory_mib(), time.monotonic()
+        self._recognizer = build_recognizer(settings)
+        self._load_secs = time.monotonic() - began
+        self._before_mib = before
+        self._budget_secs = settings.engines.asr_batch_secs
+        self._serving: dict[int, Admission[Samples, Recognition]] = {}
+
+    async def recognize(self, pcm: bytes, batch: int) -> Recognition:
+        samples = samples_from_pcm(pcm)
+        if batch not in self._serving:
+            batcher = Batcher(self._recognizer, batch, max(self._budget_secs, batch * samples.size / SAMPLE_RATE_HZ))
+            self._serving[batch] = Admission(batcher.run, batcher.choose, "bench")
+        return await self._serving[batch].submit(samples, samples.size / SAMPLE_RATE_HZ, "archive")
+
+    async def bare(self, pcm: Sequence[bytes], batch: int, calls: int) -> list[Seconds]:
+        """Seconds of each of ``calls`` batches."""
+        return await asyncio.to_thread(self._bare, [samples_from_pcm(one) for one in pcm], batch, calls)
+
+    async def about(self) -> dict[str, Any]:
+        info = self._recognizer.info
+        return {
+            "engine": info.engine,
+            "model": info.model,
+            "revision": info.revision,
+            "load_secs": self._load_secs,
+            "memory_mib": memory_mib() - self._before_mib,
+            "gpu_memory_mib": gpu_memory_mib(),
+        }
+
+    def _bare(self, sounds: Sequence[Samples], batch: int, calls: int) -> list[Seconds]:
+        found = []
+        for call in range(calls):
+            given = [sounds[(call * batch + n) % len(sounds)] for n in range(batch)]
+            began = time.monotonic()
+            self._recognizer.recognize(given)
+            found.append(time.monotonic() - began)
+        return found
+
+
+def measure(
+    settings: Settings, batches: Sequence[int], utterance_secs: Seconds, seconds: Seconds, rounds: int
+) -> EngineBench:
+    """Starts a Ray of its own on this machine, for as long as it takes. ``seconds``: of each measure in each round.
+
+    Raises Unavailable for a model that cannot load.
+    """
+    build_recognizer(settings).close()  # says in its own words what a replica's death would hide
+    os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    with tempfile.TemporaryDirectory(prefix="fx-") as folder:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, _temp_dir=folder)
+        try:
+            serve.start(proxy_location="Disabled")
+            gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
+            placed = {**options(settings, "recognizer", gpus), "num_replicas": 1, "max_ongoing_requests": 4 * max(batches)}
+            placed.pop("autoscaling_config", None)
+            deployment: Any = BenchedRecognizer
+            handle = serve.run(deployment.options(**placed).bind(settings), name="bench", route_prefix=None)
+            return asyncio.run(_measure(handle, batches, utterance_secs, seconds, rounds))
+        finally:
+            serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
+
+
+async def _measure(
+    handle: Any, batches: Sequence[int], utterance_secs: Seconds, seconds: Seconds, rounds: int
+) -> EngineBench:
+    sounds = _sounds(utterance_secs, 2 * max(batches))
+    rows = [await _row(handle, sounds, batch, utterance_secs, seconds, rounds) for batch in batches]
+    alone, bare = [], []
+    for _ in range(max(20, 10 * rounds)):
+        began = time.monotonic()
+        await handle.recognize.remote(sounds[0], 1)
+        alone.append(time.monotonic() - began)
+        bare += await handle.bare.remote(sounds[:1], 1, 1)
+    overhead_ms = 1e3 * (statistics.median(alone) - statistics.median(bare))
+    return EngineBench(
+        utterance_secs=utterance_secs, overhead_ms=overhead_ms, rows=tuple(rows), **await handle.about.remote()
+    )
+
+
+async def _row(
+    handle: Any, sounds: Sequence[bytes], batch: int, utterance_secs: Seconds, seconds: Seconds, rounds: int
+) -> BatchRow:
+    once = statistics.median(await handle.bare.remote(sounds, batch, 3))
+    calls = max(4, round(seconds / once))
+    bare, served = [], []
+    for _ in range(rounds):
+        bare.append(utterance_secs * batch * calls / sum(await handle.bare.remote(sounds, batch, calls)))
+        began = time.monotonic()
+        await _through_serve(handle, sounds, batch, batch * calls)
+        served.append(utterance_secs * batch * calls / (time.monotonic() - began))
+    shares = [through / alone for through, alone in zip(served, bare, strict=True)]
+    return BatchRow(batch, statistics.median(bare), statistics.median(served), statistics.median(shares))
+
+
+async def _through_serve(handle: Any, sounds: Sequence[bytes], batch: int, count: int) -> None:
+    """``count`` utterances, each a request of its own, two batches of them on their way."""
+    numbers = iter(range(count))
+
+    async def client() -> None:
+        for number in numbers:
+            await handle.recognize.remote(sounds[number % len(sounds)], batch)
+
+    await asyncio.gather(*(client() for _ in range(2 * batch)))
+
+
+def _sounds(utterance_secs: Seconds, count: int) -> list[bytes]:
+    """Different stretches of rendered speech, all of the same length, s16le at 16 kHz."""
+    speech = sample_speech()
+    size = round(utterance_secs * SAMPLE_RATE_HZ)
+    long = np.tile(speech, 2 + size // speech.size)
+    starts = np.linspace(0, speech.size, count, endpoint=False).astype(int)
+    return [to_int16(long[start : start + size]).tobytes() for start in starts]
