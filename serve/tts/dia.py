@@ -12,6 +12,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from audio.resample import Resampler
 from schemas.domain import SPEECH_RATE_HZ
 from schemas.engines import (
@@ -130,8 +132,6 @@ class DiaModel:
         return dict(inputs.to(self._model.device))
 
     def _at_codec_rate(self, prompt: VoicePrompt) -> Samples:
-        import numpy as np
-
         resampler = Resampler(self._rate_hz)
         return np.concatenate((resampler.feed(prompt_samples(prompt), SPEECH_RATE_HZ), resampler.finish()))
 
