@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -56,10 +57,15 @@ def file_row(seq: int, file: ArchiveFile) -> Row:
 
 
 def file_from_row(row: Row) -> ArchiveFile:
-    """Further columns are ignored."""
+    """Further columns are ignored. Texts that many files have in common are kept once: a run may have a million files."""
     return ArchiveFile(
         key=row["item"],
         status=FileStatus(row["status"]),
         updated_at=row["updated_at"].astimezone(dt.UTC),
-        **{name: row[name] for name in _FILE_PLAIN},
+        **{
+            **{name: row[name] for name in _FILE_PLAIN},
+            "account": sys.intern(row["account"]),
+            "metadata": sys.intern(row["metadata"]),
+            "location": row["item"] if row["location"] == row["item"] else row["location"],
+        },
     )

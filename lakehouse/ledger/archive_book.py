@@ -64,17 +64,11 @@ class ArchiveBook:
         """Bring the files of runs into memory. Work on revisions does not survive the ledger: it waits again."""
         if not archives:
             return
-        runs = {archive.id: Run(archive) for archive in archives}
-        wanted = pl.col("archive_id").is_in(list(runs))
+        wanted = pl.col("archive_id").is_in([archive.id for archive in archives])
         rows = await asyncio.to_thread(self._file_reader.collect, lambda t: t.filter(wanted), self._files.version)
-        latest = rows.sort("seq").unique(["archive_id", "item"], keep="last", maintain_order=True)
-        for row in latest.iter_rows(named=True):
-            file = file_from_row(row)
-            if file.status is FileStatus.PROCESSING and (file.revision or 0) > 0:
-                file = replace(file, status=FileStatus.WAITING)
-            runs[file.archive_id].put(file)
-        for archive_id, run in runs.items():
-            self.runs.setdefault(archive_id, run)
+        # A hundred thousand files take seconds, in which others must be served.
+        for run in await asyncio.to_thread(_runs, archives, rows):
+            self.runs.setdefault(run.archive.id, run)
 
     def reconcile(self, jobs: Iterable[Job]) -> None:
         """Take in jobs that runs under way made, in any order."""
@@ -208,6 +202,18 @@ class ArchiveBook:
         run = self.runs.get(archive.id)
         if run is not None:
             run.archive = archive
+
+
+def _runs(archives: Sequence[Archive], rows: pl.DataFrame) -> list[Run]:
+    """Runs with their files, of all changes of these in any order."""
+    runs = {archive.id: Run(archive) for archive in archives}
+    latest = rows.sort("seq").unique(["archive_id", "item"], keep="last", maintain_order=True)
+    for row in latest.iter_rows(named=True):
+        file = file_from_row(row)
+        if file.status is FileStatus.PROCESSING and (file.revision or 0) > 0:
+            file = replace(file, status=FileStatus.WAITING)
+        runs[file.archive_id].put(file)
+    return list(runs.values())
 
 
 def following(file: ArchiveFile, job: Job) -> ArchiveFile:
