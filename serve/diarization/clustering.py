@@ -1,6 +1,6 @@
 """The embedded diariser: speaker embeddings of sliding windows, clustered once the whole recording has been heard.
 
-Each window is brought to the level the encoder was trained at: across a room one voice is twenty decibels fainter than
+Each window is brought to the level the encoder was trained at: across a room one voice is much fainter than
 another, and the encoder, which hears power and not its logarithm, would tell levels apart instead of voices. What a window
 says is then steadied by the windows beside it.
 

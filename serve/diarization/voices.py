@@ -27,7 +27,7 @@ _SAME_VOICE_DISTANCE: Final = 0.335
 """Mean cosine distance over which two clusters are two voices."""
 _BLEND: Final = 0.88
 """Cosine of a cluster with a sum of two larger ones over which it is no voice but those two at once, or the moment
-between them. People of their own measure .86 at most."""
+between them. In mixtures of known voices, one of its own measures .86 at most."""
 _MIN_WINDOWS: Final = 2
 _MIN_SHARE: Final = 0.02
 """Least evidence of a voice: what holds less is a noise, a cough, or a moment of somebody else."""
