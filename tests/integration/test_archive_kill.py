@@ -13,8 +13,8 @@ from lakehouse.location import Location
 from tests.lakehouse_kit import home
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = 60
-KILLED_AFTER = (5, 17, 31)
+FILES = 40
+KILLED_AFTER = (5, 12, 23)
 """Acknowledged ends of each life; the last life goes on to the end."""
 
 # Transcribes FILES files in batches of five, each batch made again by a second run; says what was acknowledged.

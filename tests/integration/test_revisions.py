@@ -10,23 +10,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from lakehouse.archives import ArchiveReader
+from lakehouse.commits import TableWriter
 from lakehouse.diffs import compare
 from lakehouse.history import History
-from lakehouse.ledger import Ledger
+from lakehouse.ledger import Ledger, jobs
 from lakehouse.location import Location
 from lakehouse.maintenance.merge import MergePolicy
 from lakehouse.objects import Objects, audio_key
 from lakehouse.results import attempt_key, put_result, result_keys
+from lakehouse.rows import event_row, job_row
 from lakehouse.search import Search
 from schemas.archives import BeginState, FileEnd, FileFailure, FileStatus
 from schemas.domain import JobStatus, Outcome
 from schemas.errors import Conflict, InvalidParameter, NotFound
 from schemas.settings import Settings
+from schemas.tables import JOB_EVENTS, TRANSCRIPTIONS
 from tests.archive_kit import AGAIN, NEWER, RUN, Worker, again, said, source, wav
-from tests.lakehouse_kit import REVISION, TurnedClock, home, new_job, read_job, read_jobs
+from tests.lakehouse_kit import REVISION, TurnedClock, home, new_job, outcome, read_job, read_jobs
 
 OLD, NEW = "the xylophonist is in the garden", "the saxophonist is in the garden"
 
@@ -274,3 +278,38 @@ async def test_superseded_revisions_are_forgotten_after_the_time_of_events(tmp_p
         fresh = Told(it.ledger, it.settings)
         assert await fresh.found("saxophonist") == [it.id]
         assert (await fresh.history.page("transcriptions", "ada")).total == 1
+
+
+async def test_a_home_from_before_there_were_revisions_goes_on(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    location = Location.of(settings)
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    done = jobs.completed(
+        jobs.claimed(jobs.submitted(1, now, new_job(account="ada", sha256=source("a").sha256)), "lease", now),
+        "lease",
+        outcome(jobs.submitted(1, now, new_job())),
+        now,
+        0.2,
+    )
+    waiting = jobs.submitted(2, now, new_job("waits"))
+    events = [event_row(0, done), event_row(1, waiting)]
+    for table, rows in ((TRANSCRIPTIONS, [job_row(done)]), (JOB_EVENTS, events)):
+        since = {"archive_id", "revision"} if table is JOB_EVENTS else {"archive_id"}
+        before = replace(table, schema=pa.schema([column for column in table.schema if column.name not in since]))
+        app_id = "project" if table is TRANSCRIPTIONS else "ledger"
+        writer = await TableWriter.open(before, location, app_id=app_id, checkpoint_interval=20)
+        await writer.append([{name: value for name, value in row.items() if name not in since} for row in rows], 1)
+        await writer.close()
+    ledger = await Ledger.open(settings)
+    try:
+        assert await read_job(ledger, "ada", 1) == done
+        claim = await ledger.claim("queue", 1)
+        assert claim is not None
+        assert claim.job.id == 2
+        worker = Worker(ledger, Objects.of(settings), await ledger.open_archive(AGAIN, NEWER))
+        await worker.transcribe(again(1, source("a")), NEW, NEWER)
+        job = await read_job(ledger, "ada", 1)
+        assert job is not None
+        assert job.revision == 1
+    finally:
+        await ledger.close()
