@@ -48,7 +48,7 @@ class Voiceprint:
 
     @torch.inference_mode()
     def embed(self, windows: Mel) -> NDArray[np.float32]:
-        """``(num_windows, 160, 40) float32`` mel power to ``(num_windows, 256) float32``, L2-normalised."""
+        """``(num_windows, num_frames, 40) float32`` mel power to ``(num_windows, 256) float32``, L2-normalised."""
         mels = torch.from_numpy(windows).to(self._precision)
         batches = [self._network(mels[i : i + _BATCH]) for i in range(0, len(mels), _BATCH)]
         if not batches:
