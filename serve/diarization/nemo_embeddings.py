@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from serve.diarization.clustering import EmbeddingDiarizer
 
 TARGET: Final = "EncDecSpeakerLabelModel"
-SCALES: Final = ((0.8, 0.4), (1.6, 0.6))
-"""Length of a window, s, and its weight in the sum, as the embedded diariser has them."""
-COSINE_SCALE: Final = 0.6
+WINDOW_SECS: Final[Seconds] = 1.2
+HOP_SECS: Final[Seconds] = 0.2
+"""As the embedded diariser has them."""
+COSINE_SCALE: Final = 0.56
 """Voices of different people are at a cosine near 0 here, and near .5 with the embedded encoder, whose elements are all
 positive. Cosines are brought onto the latter's scale, so that one clustering, with one notion of the same voice, serves
-both: cosine .35 of two windows here lies where .61 does there."""
+both: NeMo's own bound for one person, cosine .4, lies at the clustering's."""
 _BATCH: Final = 64
 _LEAST_SAMPLES: Final = 6_400
 """A shorter piece, under .4 s, borrows sound around it."""
@@ -78,12 +79,9 @@ class NemoEmbeddingDiarizer:
         duration = len(samples) / SAMPLE_RATE_HZ
         inside = [Span(max(0.0, s.start_secs), min(duration, s.end_secs)) for s in speech]
         windows = [(center, span) for span in inside if span.duration_secs > 0 for center in _centers(span)]
-        total = np.zeros((len(windows), self._dim), np.float32)
-        for length_secs, weight in SCALES if windows else ():
-            pieces = [_piece(samples, center, span, length_secs) for center, span in windows]
-            total += np.float32(weight) * self._embed(pieces)
+        found = self._embed([_piece(samples, center, span) for center, span in windows])
         centers = np.array([center for center, _ in windows], np.float64)
-        return VoiceWindows(centers + offset_secs, _on_the_embedded_scale(total))
+        return VoiceWindows(centers + offset_secs, _on_the_embedded_scale(found))
 
     def resolve(
         self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint | None = None
@@ -95,6 +93,8 @@ class NemoEmbeddingDiarizer:
         """``(num_pieces, dim) float32``, L2-normalised, of pieces of one length."""
         import torch
 
+        if not pieces:
+            return np.zeros((0, self._dim), np.float32)
         found = []
         with self._lock, torch.inference_mode():
             for at in range(0, len(pieces), _BATCH):
@@ -107,22 +107,21 @@ class NemoEmbeddingDiarizer:
 
 def _centers(span: Span) -> list[Seconds]:
     """Middles of the windows of one span, evenly about 0.2 s apart, at least one."""
-    count = max(1, round(span.duration_secs / 0.2))
+    count = max(1, round(span.duration_secs / HOP_SECS))
     middles: list[Seconds] = (span.start_secs + (np.arange(count) + 0.5) * span.duration_secs / count).tolist()
     return middles
 
 
-def _piece(samples: Samples, center_secs: Seconds, span: Span, length_secs: Seconds) -> Samples:
-    """``length_secs`` around ``center_secs`` within the span; what is shorter is repeated."""
-    start = max(span.start_secs, min(center_secs - length_secs / 2, span.end_secs - length_secs))
-    wanted = max(_LEAST_SAMPLES, round(min(length_secs, span.end_secs - start) * SAMPLE_RATE_HZ))
+def _piece(samples: Samples, center_secs: Seconds, span: Span) -> Samples:
+    """`WINDOW_SECS` around ``center_secs`` within the span; what is shorter is repeated."""
+    start = max(span.start_secs, min(center_secs - WINDOW_SECS / 2, span.end_secs - WINDOW_SECS))
+    wanted = max(_LEAST_SAMPLES, round(min(WINDOW_SECS, span.end_secs - start) * SAMPLE_RATE_HZ))
     size = min(len(samples), wanted)
     first = max(0, min(round(start * SAMPLE_RATE_HZ), len(samples) - size))
-    return np.resize(samples[first : first + size], round(length_secs * SAMPLE_RATE_HZ))
+    return np.resize(samples[first : first + size], round(WINDOW_SECS * SAMPLE_RATE_HZ))
 
 
-def _on_the_embedded_scale(summed: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``(n, dim)`` sums to ``(n, dim + 1)`` unit vectors with cosines ``a c + 1 - a``: an element that all have alike."""
-    unit = summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-9)
+def _on_the_embedded_scale(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(n, dim)`` unit vectors to ``(n, dim + 1)`` ones with cosines ``a c + 1 - a``: an element that all have alike."""
     alike = np.full((len(unit), 1), np.sqrt(1 - COSINE_SCALE), np.float32)
     return np.concatenate([np.float32(np.sqrt(COSINE_SCALE)) * unit, alike], axis=1).astype(np.float32)
