@@ -11,10 +11,10 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 EXTRA := $(if $(filter-out embedded,$(or $(PROFILE),$(FLUXIONS_PROFILE),embedded)),$(MODELS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint format lock bench clean
+.PHONY: help setup run test check lint format lock bench test-models clean
 
 help: ## List these targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] < (3, 13); sys.exit(0 if ok else "Python 3.11 or 3.12 is needed, and $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.11 ...")'
@@ -62,6 +62,10 @@ lock: $(BIN)/python ## Renew constraints.txt by a fresh resolution of core, mode
 bench: $(CORE) ## Measure the server that runs in FLUXIONS_HOME (use a home of its own: its jobs stay)
 	$(BIN)/fluxions bench submit
 	$(BIN)/fluxions bench transcribe
+
+test-models: $(DEV) ## Train the small models the tests listen with anew; those in tests/data/models are what this once made
+	$(BIN)/python -m scripts.test_models
+	$(BIN)/python -m scripts.tiny_ast tests/data/models/tiny-ast
 
 clean: ## Remove .venv and caches; never the data in .fluxions
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,6 +1,6 @@
 """Make the tiny audio classifier of the tests: an Audio Spectrogram Transformer of 130,000 weights that truly hears.
 
-    .venv/bin/python -m scripts.tiny_ast tests/data/models/tiny-ast
+    make test-models       or: .venv/bin/python -m scripts.tiny_ast tests/data/models/tiny-ast
 
 It learns in some five minutes on one core, from scenes of synthesised cues, speech and noise (`tests/scenes.py`), to name
 seven sounds by AudioSet's names in windows of 1.28 s. Real recordings mean nothing to it: it tests what surrounds it.
