@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,11 +61,18 @@ async def _end(s: Services, job: Job | FileOutcome, ended: EndedBody | FileOutco
         return job
     if ended.failure is not None:
         return _Ready(FileEnd(ended.job_id, ended.lease, ended.failure.value()))
+    key, playback = attempt_key(job, job.attempt), playback_key(job)
     try:
-        with well_formed():
-            transcript = Transcript.from_json(ended.transcript or {})
+        # The words of hours take a second, in which others must be served.
+        transcript, objects = await asyncio.to_thread(_result, ended.transcript or {}, key)
     except InvalidRequest as error:
         return FileOutcome(ended.job_id, error=error.code, message=error.message)
-    key, playback = attempt_key(job, job.attempt), playback_key(job)
     outcome = Outcome.of(transcript, key, playback if await s.objects.exists(playback) else None)
-    return _Ready(FileEnd(ended.job_id, ended.lease, outcome, transcript), result_objects(key, transcript))
+    return _Ready(FileEnd(ended.job_id, ended.lease, outcome, transcript), objects)
+
+
+def _result(data: dict[str, Any], key: str) -> tuple[Transcript, dict[str, bytes]]:
+    """A transcript as it was sent, and its objects. Raises InvalidRequest."""
+    with well_formed():
+        transcript = Transcript.from_json(data)
+        return transcript, result_objects(key, transcript)
