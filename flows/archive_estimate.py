@@ -16,7 +16,7 @@ from flows.archive_order import is_settled, key_of
 from flows.sources.entries import Entry, Problem
 from flows.sources.opening import batches, open_source
 from flows.sources.reading import opened, shown, version
-from schemas.archives import BATCH_FILES, Archive, ArchiveFile, ArchiveKind, NewArchive
+from schemas.archives import BATCH_FILES, Archive, ArchiveFile, ArchiveKind, ArchiveStatus, NewArchive
 from schemas.domain import Seconds
 from schemas.errors import FluxionsError
 from schemas.settings import Settings
@@ -84,17 +84,22 @@ async def estimate(
     runs = await client.archives()
     found = Estimate(usd_per_hour=settings.jobs.usd_per_audio_hour, x_realtime=await _recent_pace(client, runs))
     same = [r for r in runs if (r.account, r.kind, r.source, r.options) == (new.account, new.kind, new.source, new.options)]
-    archive_id = same[0].id if same else None
+    earlier = same[0] if same else None
     if new.kind is ArchiveKind.REPROCESS:
         await _transcriptions(client, new, found)
         return found
+    settled: dict[str, ArchiveFile] = {}
+    if earlier is not None and earlier.status is not ArchiveStatus.RUNNING:
+        # Of a run that has ended the ledger answers from its tables, page by page.
+        settled = {file.key: file async for file in client.files(earlier.id) if file.status.is_settled}
     async for batch in batches(open_source(new.source, new.options), BATCH_FILES):
         for one in batch:
             if isinstance(one, Problem):
                 found.problem(one.place or one.location, one.code, one.message)
         entries = [one for one in batch if isinstance(one, Entry)]
-        keys = [key_of(entry) for entry in entries]
-        known = await client.known(archive_id, keys) if archive_id is not None else {}
+        known = settled
+        if earlier is not None and earlier.status is ArchiveStatus.RUNNING:
+            known = await client.known(earlier.id, [key_of(entry) for entry in entries])
         await _batch(client, new, entries, known, found, retry_failed=retry_failed, hashing=hashing)
     return found
 

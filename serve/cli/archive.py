@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schemas.errors import FluxionsError
-from serve.cli.archive_show import run_row, show_estimate, show_report, where_most
+from serve.cli.archive_show import run_row, show_estimate, show_report, summary, where_most
 from serve.cli.options import HomeOption, JsonOption, KeyOption, UrlOption, help_if_alone, load_settings, locate
 from serve.cli.output import FAILED, note, print_json, print_table
 
@@ -113,8 +113,7 @@ def run(
     if dry_run:
         print_json(found) if as_json else show_estimate(found)
         return
-    if not as_json:
-        show_estimate(found)
+    note(summary(found))
     if sys.stdin.isatty() and not yes and not typer.confirm("Go ahead?", err=True):
         raise typer.Exit(FAILED)
     with Client(target) as client:

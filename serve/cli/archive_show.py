@@ -17,7 +17,7 @@ def show_estimate(found: dict[str, Any]) -> None:
         ["answered by the cache", f"{found['cached']:,}{unread}"],
         ["not audio", f"{found['not_audio']:,}"],
         ["left", f"{found['left']:,}"],
-        ["audio", f"{found['hours']:.2f} h{about}"],
+        ["audio", f"{_spell(found['hours'] * 3600)}{about}"],
         ["of unknown length", f"{found['unknown_lengths']:,}"],
         [
             "time",
@@ -34,6 +34,17 @@ def show_estimate(found: dict[str, Any]) -> None:
             note("  …")
 
 
+def summary(found: dict[str, Any]) -> str:
+    """The estimate in a line, before the work begins."""
+    secs = found["estimated_secs"]
+    time = "time unknown" if secs is None else f"about {_spell(secs)}"
+    return (
+        f"{found['left']:,} of {found['files']:,} files left ({found['done']:,} done before), "
+        f"{_spell(found['hours'] * 3600)} of audio, {time}, {found['estimated_usd']:.2f} USD; "
+        f"{found['problems']} cannot be used as they are"
+    )
+
+
 def show_report(found: dict[str, Any]) -> None:
     run, counts = found["archive"], found["archive"]["counts"]
     rate = f"{found['x_realtime']:.1f} × real time" if found["x_realtime"] is not None else "nothing recognised"
@@ -43,7 +54,7 @@ def show_report(found: dict[str, Any]) -> None:
         ["failed", f"{counts['failed']:,}"],
         ["skipped", f"{counts['skipped']:,}"],
         ["left", f"{counts['waiting'] + counts['processing']:,}"],
-        ["audio", f"{counts['audio_secs'] / 3600:.2f} h"],
+        ["audio", _spell(counts["audio_secs"])],
         ["speed", f"{rate} over {_spell(found['active_secs'])}"],
         ["cost", f"{counts['cost_usd']:.4f} USD"],
     ]
