@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -246,6 +248,10 @@ def engines(
     utterance_secs: Annotated[float, typer.Option(min=0.5, max=30, help="Length of each utterance, s.")] = 5.0,
     seconds: Annotated[float, typer.Option(min=0.1, help="Bare and served work in each round, s.")] = 3.0,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Repetitions, bare and served in turns.")] = 3,
+    shape: Annotated[
+        Literal["small", "0.6b"] | None,
+        typer.Option(help="Instead, a NeMo transducer of random weights, as large as FastConformer small or Parakeet."),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -255,9 +261,14 @@ def engines(
 
       FLUXIONS_ASR_ENGINE=nemo FLUXIONS_ASR_MODEL=parakeet.nemo fluxions bench engines
     """
-    from serve.cli.bench_engines import BATCHES, measure
+    from serve.cli.bench_engines import BATCHES, measure, measure_shape
 
-    found = measure(load_settings(home), batch or BATCHES, utterance_secs, seconds, rounds)
+    settings, batches = load_settings(home), batch or BATCHES
+    with contextlib.redirect_stdout(sys.stderr):  # Ray and NeMo print; stdout is for the result
+        if shape is not None:
+            found = measure_shape(settings, shape, batches, utterance_secs, seconds, rounds)
+        else:
+            found = measure(settings, batches, utterance_secs, seconds, rounds)
     if as_json:
         print_json(found.to_json())
         return

@@ -29,6 +29,7 @@ from schemas.settings import Settings
 from serve.asr.admission import Admission
 from serve.asr.batching import Batcher
 from serve.asr.deployment import samples_from_pcm
+from serve.cli.bench_shapes import Shape, build_tdt
 from serve.engines import build_recognizer
 from serve.placement import options
 from serve.trying import gpu_memory_mib, memory_mib, sample_speech
@@ -127,15 +128,26 @@ def measure(
             placed.pop("autoscaling_config", None)
             deployment: Any = BenchedRecognizer
             handle = serve.run(deployment.options(**placed).bind(settings), name="bench", route_prefix=None)
-            return asyncio.run(_measure(handle, batches, utterance_secs, seconds, rounds))
+            return asyncio.run(measure_handle(handle, batches, utterance_secs, seconds, rounds))
         finally:
             serve.shutdown()  # type: ignore[no-untyped-call]
             ray.shutdown()
 
 
-async def _measure(
+def measure_shape(
+    settings: Settings, shape: Shape, batches: Sequence[int], utterance_secs: Seconds, seconds: Seconds, rounds: int
+) -> EngineBench:
+    """`measure` on random weights of a production shape, made for it and thrown away."""
+    with tempfile.TemporaryDirectory(prefix="fx-shape-") as folder:
+        chosen = {"asr_engine": "nemo", "asr_model": str(build_tdt(Path(folder), shape))}
+        engines = settings.engines.model_copy(update=chosen)
+        return measure(settings.model_copy(update={"engines": engines}), batches, utterance_secs, seconds, rounds)
+
+
+async def measure_handle(
     handle: Any, batches: Sequence[int], utterance_secs: Seconds, seconds: Seconds, rounds: int
 ) -> EngineBench:
+    """`measure` of a BenchedRecognizer that runs already."""
     sounds = _sounds(utterance_secs, 2 * max(batches))
     rows = [await _row(handle, sounds, batch, utterance_secs, seconds, rounds) for batch in batches]
     alone, bare = [], []
@@ -158,22 +170,26 @@ async def _row(
     bare, served = [], []
     for _ in range(rounds):
         bare.append(utterance_secs * batch * calls / sum(await handle.bare.remote(sounds, batch, calls)))
-        began = time.monotonic()
-        await _through_serve(handle, sounds, batch, batch * calls)
-        served.append(utterance_secs * batch * calls / (time.monotonic() - began))
+        served.append(utterance_secs * batch * calls / await _through_serve(handle, sounds, batch, batch * calls))
     shares = [through / alone for through, alone in zip(served, bare, strict=True)]
     return BatchRow(batch, statistics.median(bare), statistics.median(served), statistics.median(shares))
 
 
-async def _through_serve(handle: Any, sounds: Sequence[bytes], batch: int, count: int) -> None:
-    """``count`` utterances, each a request of its own, two batches of them on their way."""
-    numbers = iter(range(count))
+async def _through_serve(handle: Any, sounds: Sequence[bytes], batch: int, count: int) -> Seconds:
+    """Seconds between ``count`` answers, each to a request of its own, while two batches are on their way.
+
+    The first two batches and the last two are not counted: the queue fills and empties with them.
+    """
+    lead = 2 * batch
+    numbers, done = iter(range(count + 2 * lead)), []
 
     async def client() -> None:
         for number in numbers:
             await handle.recognize.remote(sounds[number % len(sounds)], batch)
+            done.append(time.monotonic())
 
-    await asyncio.gather(*(client() for _ in range(2 * batch)))
+    await asyncio.gather(*(client() for _ in range(lead)))
+    return done[lead + count - 1] - done[lead - 1]
 
 
 def _sounds(utterance_secs: Seconds, count: int) -> list[bytes]:

@@ -26,6 +26,7 @@ with warnings.catch_warnings():
 
     from serve.app import RayEngines
     from serve.asr.deployment import RecognizerDeployment
+    from serve.cli.bench_engines import BenchedRecognizer, measure_handle
     from serve.placement import options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,3 +95,15 @@ async def test_a_model_that_cannot_load_is_said_and_not_tried_for_ever(cluster: 
     assert status.problem is not None
     assert not status.loading
     assert "FLUXIONS_ASR_MODEL" in status.problem
+
+
+async def test_the_benchmark_measures_bare_and_served_on_one_model(cluster: None, tmp_path: Path) -> None:
+    deployment: Any = BenchedRecognizer
+    handle = serve.run(deployment.bind(settings(tmp_path)), name="bench", route_prefix=None)
+    found = await measure_handle(handle, (1,), utterance_secs=0.5, seconds=0.1, rounds=1)
+    assert found.engine == "pocketsphinx"
+    (row,) = found.rows
+    assert row.batch == 1
+    assert row.share == pytest.approx(row.served_rtfx / row.bare_rtfx)
+    assert 0 < row.share < 2
+    assert found.memory_mib > 0
