@@ -17,11 +17,11 @@ from lakehouse.commits import TableWriter
 from lakehouse.keys import KEY_SPECS
 from lakehouse.ledger import jobs
 from lakehouse.ledger.archive_book import ArchiveBook
-from lakehouse.ledger.archives import ArchiveRunning
 from lakehouse.ledger.cache import ResultCache
 from lakehouse.ledger.changes import ChangeLog, Changes, Position
 from lakehouse.ledger.clock import Clock, SystemClock
 from lakehouse.ledger.erasure import Eraser
+from lakehouse.ledger.expiring import LeaseExpiring
 from lakehouse.ledger.ids import Allocator
 from lakehouse.ledger.keys import KeyRing
 from lakehouse.ledger.leases import Leases, new_lease
@@ -61,7 +61,7 @@ class LedgerStats:
     tables: dict[str, int]
 
 
-class Ledger(ArchiveRunning):
+class Ledger(LeaseExpiring):
     """Made by ``Ledger.open``; see the module for its promises. Methods raise Unavailable when a commit fails."""
 
     def __init__(
@@ -96,10 +96,9 @@ class Ledger(ArchiveRunning):
         self._changes: set[asyncio.Task[Any]] = set()
         self._events.on_landed = self._learn_landed
         self._logs = ChangeLog.several(list(KEY_SPECS))
-        for name, log in self._logs.items():
-            # Jobs are told as they change, long before they reach their table.
-            if name != "transcriptions":
-                writers[name].on_committed = log.add
+        # Jobs are told as they change, long before they reach their table.
+        for name in KEY_SPECS.keys() - {"transcriptions"}:
+            writers[name].on_committed = self._logs[name].add
         self._closed = False
         self._expiry: asyncio.Task[None]
 
@@ -196,17 +195,6 @@ class Ledger(ArchiveRunning):
     async def release(self, job_id: int, lease: str) -> Job:
         """A worker that stops hands its job back; the attempt does not count. Raises Conflict, NotFound."""
         return await self._change(job_id, lambda job: jobs.released(job, lease, self._clock.utc()))
-
-    async def expire_leases(self) -> None:
-        """Take back every lease that ran out. A task does this all the time."""
-        for job_id, lease in self._leases.all_ended():
-            if self._expire_revision(job_id, lease):
-                continue
-            try:
-                await self._change(job_id, lambda job, lease=lease: self._expired(job, lease))  # type: ignore[misc]
-            except Unavailable:
-                log.warning("the lease on job %d could not be taken back; trying again", job_id)
-        self._archives.flush_soon()
 
     async def maintain(self, task: str, wait_secs: float) -> MaintenanceReport | None:
         """Run or join a task of `lakehouse.maintenance`; None if it takes longer than ``wait_secs``: then ask again.
@@ -323,19 +311,6 @@ class Ledger(ArchiveRunning):
             if job.status is JobStatus.COMPLETED and not job.cached:
                 self._cache.add(job)
             self._projector.add(Finished(seq, job, transcript))
-
-    def _expired(self, job: Job, lease: str) -> Job:
-        if not self._leases.ended(job.id, lease):
-            return job
-        return jobs.expired(job, lease, self._clock.utc(), self._settings.max_attempts)
-
-    async def _expire_forever(self) -> None:
-        while True:
-            await self._clock.sleep(min(1.0, self._settings.lease_secs / 4))
-            try:
-                await self.expire_leases()
-            except Exception:
-                log.exception("taking back leases failed")
 
     # Reading and starting
 
