@@ -69,8 +69,9 @@ class AcousticEventDetector:
         model = AutoModelForAudioClassification.from_pretrained(files.path, local_files_only=True)
         self._model = model.to(self._device).eval()
         self._tags = tags_of(model.config.id2label)
-        heard_secs = getattr(self._extractor, "max_length", None) or LONGEST_WINDOW_SECS / _FRAME_SECS
-        self.window_secs: Seconds = min(LONGEST_WINDOW_SECS, heard_secs * _FRAME_SECS)
+        # Extractors that take sound of any length name no longest one.
+        most_frames = getattr(self._extractor, "max_length", None) or LONGEST_WINDOW_SECS / _FRAME_SECS
+        self.window_secs: Seconds = min(LONGEST_WINDOW_SECS, most_frames * _FRAME_SECS)
         self.observe(np.full(SAMPLE_RATE_HZ, 0.1, np.float32))
 
     @property
