@@ -30,7 +30,8 @@ def tdt_loss(
     """``(batch,)`` negative log-likelihoods.
 
     ``logits``: ``(batch, T, U + 1, V + 1 + D)``, blank at ``V``, then one for each of the ``D`` ``durations``.
-    ``labels``: ``(batch, U)``. ``bias``: ``(batch, T, U)``, added to the log-probability of label ``u`` at frame ``t``.
+    ``labels``: ``(batch, U)``. ``bias``: ``(batch, T, U, D)``, added to the log-probability of label ``u`` at frame ``t``
+    with each duration.
     ``sigma`` is taken from every token's log-probability, so that long skips are preferred (section 3.3).
     """
     batch, frames, states, width = logits.shape
@@ -38,9 +39,8 @@ def tdt_loss(
     token = logits[..., : blank + 1].log_softmax(-1) - sigma
     skip = logits[..., blank + 1 :].log_softmax(-1)
     wanted = labels[:, None, :, None].expand(batch, frames, states - 1, 1)
-    label = token[:, :, :-1].gather(-1, wanted).squeeze(-1) + bias
-    label = torch.nn.functional.pad(label, (0, 1), value=_NEVER)
-    emit = _skewed(label[..., None] + skip)
+    label = token[:, :, :-1].gather(-1, wanted) + skip[:, :, :-1] + bias
+    emit = _skewed(torch.nn.functional.pad(label, (0, 0, 0, 1), value=_NEVER))
     rest = _skewed(token[..., blank][..., None] + skip)
 
     alpha = [torch.full((batch, states), _NEVER)]

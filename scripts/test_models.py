@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,19 +52,20 @@ class Recipe:
 
 
 CTC: Final = Recipe("words_ctc", 1_400, 92, lambda word: word.lower().rstrip("."), ctc_model)
-TDT: Final = Recipe("words_tdt", 1_000, 130, lambda word: word, tdt_model)
+TDT: Final = Recipe("words_tdt", 700, 130, lambda word: word, tdt_model)
 RENDERS: Final = 1_500
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``features``: ``(batch, 80, frames)``. ``places``: ``(batch, labels)``, encoder frame where each piece begins."""
+    """``features``: ``(batch, 80, frames)``. ``places`` and ``ends``: ``(batch, labels)``, encoder frames of each piece."""
 
     features: Tensor
     num_features: Tensor
     labels: Tensor
     num_labels: Tensor
     places: Tensor
+    ends: Tensor
 
 
 def main() -> None:
@@ -102,29 +104,33 @@ def train(recipe: Recipe, spoken: Sequence[Utterance], scratch: Path, encoder: d
 def collate(model: Any, tokenizer: Any, recipe: Recipe, group: Sequence[Utterance]) -> Batch:
     lengths = torch.tensor([u.samples.size for u in group])
     sound = torch.zeros(len(group), int(lengths.max()))
-    labels, places = [], []
+    labels, places, ends = [], [], []
     for row, utterance in enumerate(group):
         sound[row, : utterance.samples.size] = torch.from_numpy(utterance.samples)
         pieces, frames = placed(tokenizer, recipe, utterance)
         labels.append(torch.tensor(pieces, dtype=torch.long))
-        places.append(torch.tensor(frames))
+        places.append(torch.tensor([first for first, _ in frames]))
+        ends.append(torch.tensor([last for _, last in frames]))
     with torch.no_grad():
         features, num_features = model.preprocessor(input_signal=sound, length=lengths)
-    pad = torch.nn.utils.rnn.pad_sequence
-    return Batch(features, num_features, pad(labels, True), torch.tensor([len(row) for row in labels]), pad(places, True))
+    num_labels = torch.tensor([len(row) for row in labels])
+    rows = (torch.nn.utils.rnn.pad_sequence(part, batch_first=True) for part in (labels, places, ends))
+    padded_labels, padded_places, padded_ends = rows
+    return Batch(features, num_features, padded_labels, num_labels, padded_places, padded_ends)
 
 
-def placed(tokenizer: Any, recipe: Recipe, utterance: Utterance) -> tuple[list[int], list[float]]:
-    """Pieces of the utterance and the frame each begins at: a word's pieces share its time, a full stop ends it."""
+def placed(tokenizer: Any, recipe: Recipe, utterance: Utterance) -> tuple[list[int], list[tuple[float, float]]]:
+    """Pieces of the utterance and the frames each lasts: a word's pieces share its time, a full stop comes after it."""
     labels: list[int] = []
-    frames: list[float] = []
+    frames: list[tuple[float, float]] = []
     for word, span in zip(utterance.words, utterance.spans, strict=True):
         pieces = tokenizer.encode(recipe.written(word))
         stop = tokenizer.id_to_piece(pieces[-1]) == "."
-        shared = len(pieces) - stop
+        start, end = span.start_secs / _FRAME_SECS, span.end_secs / _FRAME_SECS
+        bounds = np.linspace(start, end, len(pieces) - stop + 1).tolist()
         labels += pieces
-        frames += [(span.start_secs + span.duration_secs * i / shared) / _FRAME_SECS for i in range(shared)]
-        frames += [span.end_secs / _FRAME_SECS + 1] * stop
+        frames += pairwise(bounds)
+        frames += [(end + 1, end + 2)] * stop
     return labels, frames
 
 
@@ -176,7 +182,9 @@ def ctc_loss(model: Any, encoded: Tensor, num_frames: Tensor, batch: Batch) -> T
 def transducer_loss(model: Any, encoded: Tensor, num_frames: Tensor, batch: Batch) -> Tensor:
     decoded, num_labels, _ = model.decoder(targets=batch.labels, target_length=batch.num_labels)
     logits = model.joint(encoder_outputs=encoded, decoder_outputs=decoded)
-    bias = _OFF_PLACE * ~_near(batch.places, logits.shape[1])
+    lasting = (batch.ends - batch.places).clamp(max=max(DURATIONS))[..., None]
+    right_length = (torch.tensor(DURATIONS) - lasting).abs() <= _NEAR_FRAMES
+    bias = _OFF_PLACE * (~_near(batch.places, logits.shape[1])[..., None] + 1.0 * ~right_length[:, None])
     losses = tdt_loss(logits, batch.labels, num_frames, num_labels, DURATIONS, bias, sigma=0.02)
     return (losses / batch.num_labels.clamp(min=1)).mean()
 

@@ -69,7 +69,7 @@ def tdt_model(tokenizer: Path) -> Any:
             "normalization_mode": None,
             "random_state_sampling": False,
             "blank_as_pad": True,
-            "prednet": {"pred_hidden": WIDTH, "pred_rnn_layers": 1, "t_max": None, "dropout": 0.1},
+            "prednet": {"pred_hidden": WIDTH, "pred_rnn_layers": 1, "t_max": None, "dropout": 0.0},
         },
         "joint": {
             "_target_": MODULES + "RNNTJoint",

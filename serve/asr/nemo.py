@@ -113,8 +113,6 @@ def _file(chosen: EngineChoice, files: ModelFiles) -> Path:
 class _Ears:
     """What CTC models and transducers share: sound in, encoder frames out, tokens to words."""
 
-    _tells_durations = False
-
     def __init__(self, model: Any) -> None:
         self._model = model
         self._vocabulary = NemoVocabulary(model.tokenizer) if hasattr(model, "tokenizer") else CharacterVocabulary(model)
@@ -130,7 +128,7 @@ class _Ears:
     def _recognition(self, tokens: Sequence[Token], samples: Samples) -> Recognition:
         words = words_of(tokens, self._vocabulary, self._frame_secs, samples.size / SAMPLE_RATE_HZ)
         language = self._vocabulary.language([token.id for token in tokens])
-        return Recognition(words if self._tells_durations else lasting(words, samples), language)
+        return Recognition(lasting(words, samples), language)
 
     def _tokens(self, sound: Tensor, lengths: Tensor) -> list[list[Token]]:
         raise NotImplementedError
@@ -148,7 +146,7 @@ class _Ctc(_Ears):
 
 
 class _Transducer(_Ears):
-    """RNNT and TDT, and hybrids by their transducer. A TDT token lasts as long as the model says, an RNNT token a frame."""
+    """RNNT and TDT, and hybrids by their transducer. A TDT token lasts what the model says, an RNNT token one frame."""
 
     def __init__(self, model: Any) -> None:
         from omegaconf import open_dict
@@ -156,6 +154,7 @@ class _Transducer(_Ears):
         decoding = copy.deepcopy(model.cfg.decoding)
         with open_dict(decoding):
             decoding.strategy = "greedy_batch"
+            decoding.tdt_include_token_duration = True
             decoding.confidence_cfg = {
                 "preserve_frame_confidence": True,
                 "preserve_token_confidence": True,
@@ -163,7 +162,6 @@ class _Transducer(_Ears):
                 "method_cfg": {"name": "max_prob"},
             }
         model.change_decoding_strategy(decoding, verbose=False)
-        self._tells_durations = decoding.get("durations") is not None
         super().__init__(model)
 
     def _tokens(self, sound: Tensor, lengths: Tensor) -> list[list[Token]]:

@@ -27,6 +27,8 @@ class Canary:
 
         with open_dict(model.cfg.decoding):
             model.cfg.decoding.strategy = "greedy"
+            # A temperature would have it draw lots.
+            model.cfg.decoding.greedy = {**(model.cfg.decoding.get("greedy") or {}), "temperature": None, "n_samples": 1}
             model.cfg.decoding.confidence_cfg = {
                 "preserve_frame_confidence": True,
                 "preserve_token_confidence": True,
@@ -54,11 +56,12 @@ class Canary:
             encoded = self._model._transcribe_forward((*batch(utterances, self._model.device), None, None), config)
             found = self._model._transcribe_output_processing(encoded, config)
         return [
-            Recognition(self._words(hypothesis, samples), self._language)
+            Recognition(self.words(hypothesis, samples), self._language)
             for hypothesis, samples in zip(found, utterances, strict=True)
         ]
 
-    def _words(self, hypothesis: Any, samples: Samples) -> tuple[Word, ...]:
+    def words(self, hypothesis: Any, samples: Samples) -> tuple[Word, ...]:
+        """The words of a NeMo hypothesis that may have times of words, as heard in ``samples``."""
         sure = zip(hypothesis.y_sequence.tolist(), hypothesis.token_confidence, strict=True)
         tokens = [Token(id_, place, place + 1, float(chance)) for place, (id_, chance) in enumerate(sure)]
         timed = hypothesis.timestamp.get("word") or []

@@ -20,11 +20,11 @@ _LONGEST_TAIL_SECS: Final = 0.5
 
 
 def lasting(words: Sequence[Word], samples: Samples) -> tuple[Word, ...]:
-    """The words of a model that tells when a token comes but not how long it lasts: each goes on while there is sound,
-    to the next word's start or half a second at most.
+    """The words of a model that tells when a token comes, but not how long it lasts, or counts that to four frames only:
+    each goes on while there is sound, to the next word's start or half a second at most.
     """
     quiet = np.flatnonzero(~_is_loud(samples)) * _FRAME / SAMPLE_RATE_HZ
-    duration = samples.size / SAMPLE_RATE_HZ
+    duration = int(1000 * samples.size / SAMPLE_RATE_HZ) / 1000
     lengthened = []
     for index, word in enumerate(words):
         pause = np.searchsorted(quiet, word.end_secs)
@@ -43,18 +43,21 @@ def spread(tokens: Sequence[Token], vocabulary: Vocabulary, samples: Samples) ->
         return ()
     lengths = [len(vocabulary.piece(token.id)) for token in tokens]
     written = np.concatenate([[0], np.cumsum(lengths)]) / sum(lengths)
-    at = np.interp(written, *_sounding(samples))
+    sounded = _sounding(samples)
+    # A word that follows a pause starts after it, and one before a pause ends before it.
+    starts = (np.searchsorted(sounded, written, "right") - 1) * _FRAME / SAMPLE_RATE_HZ
+    ends = np.searchsorted(sounded, written, "left") * _FRAME / SAMPLE_RATE_HZ
     placed = [
-        replace(word, start_secs=float(at[int(word.start_secs)]), end_secs=float(at[int(word.end_secs)])) for word in words
+        replace(word, start_secs=float(starts[int(word.start_secs)]), end_secs=float(ends[int(word.end_secs)]))
+        for word in words
     ]
     return in_order(placed, samples.size / SAMPLE_RATE_HZ)
 
 
-def _sounding(samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How much of what sounds lies before each edge of a frame of 20 ms, as a share, and the edges, s."""
+def _sounding(samples: Samples) -> NDArray[np.float64]:
+    """``(num_frames + 1,)``: the share of all that sounds that lies before each edge of a frame of 20 ms."""
     total = np.concatenate([[0.0], np.cumsum(_is_loud(samples))])
-    edges: NDArray[np.float64] = np.arange(total.size) * _FRAME / SAMPLE_RATE_HZ
-    return total / total[-1], edges
+    return np.asarray(total / total[-1])
 
 
 def _is_loud(samples: Samples) -> NDArray[np.bool_]:

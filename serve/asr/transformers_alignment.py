@@ -27,10 +27,10 @@ def token_starts(attention: NDArray[np.float32]) -> NDArray[np.int64]:
     spread = attention.std(axis=1, keepdims=True)
     normal = (attention - attention.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-10)
     smooth = median_filter(normal, size=(1, 1, _SMOOTHING_FRAMES), mode="reflect")
-    return _path_starts(smooth.mean(axis=0))
+    return path_starts(smooth.mean(axis=0))
 
 
-def _path_starts(gains: NDArray[np.float32]) -> NDArray[np.int64]:
+def path_starts(gains: NDArray[np.float32]) -> NDArray[np.int64]:
     """First frame of each row on the path of greatest gain from the first cell to the last, by steps right, down or both.
 
     Cells of a diagonal depend on the two before it only, so a diagonal is computed at once.

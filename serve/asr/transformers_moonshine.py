@@ -18,9 +18,13 @@ from serve.asr.words import Token
 _TOKENS_PER_SEC: Final = 6.5
 """More than anybody says: what the model's authors cut at, against loops."""
 
+_PADDING: Final = SAMPLE_RATE_HZ // 2
+"""Utterances are padded to multiples of this, alone as in a batch: the model's first layer normalises over all of the
+sound it is given, padding too, so that only what is padded alike may be heard together."""
+
 
 class Moonshine:
-    """Hears utterances of up to 30 s, a batch at a time."""
+    """Hears utterances of up to 30 s, those of one padded length together."""
 
     def __init__(self, folder: Path, device: str) -> None:
         from transformers import AutoFeatureExtractor, AutoTokenizer, MoonshineForConditionalGeneration
@@ -31,13 +35,24 @@ class Moonshine:
         self._model = model.to(device).eval()
 
     def __call__(self, utterances: Sequence[Samples]) -> list[Recognition]:
+        alike: dict[int, list[int]] = {}
+        for index, samples in enumerate(utterances):
+            alike.setdefault(-(-samples.size // _PADDING), []).append(index)
+        heard: dict[int, Recognition] = {}
+        for steps, indices in alike.items():
+            found = self._heard([utterances[index] for index in indices], steps * _PADDING)
+            heard.update(zip(indices, found, strict=True))
+        return [heard[index] for index in range(len(utterances))]
+
+    def _heard(self, utterances: Sequence[Samples], num_samples: int) -> list[Recognition]:
         import torch
 
         with torch.inference_mode():
             found = self._features(
                 list(utterances),
                 sampling_rate=SAMPLE_RATE_HZ,
-                padding=True,
+                padding="max_length",
+                max_length=num_samples,
                 return_attention_mask=True,
                 return_tensors="pt",
             )

@@ -45,7 +45,7 @@ class _Parakeet:
 
     def _recognition(self, tokens: Sequence[Token], samples: Samples) -> Recognition:
         words = words_of(tokens, self._vocabulary, self._frame_secs, samples.size / SAMPLE_RATE_HZ)
-        return Recognition(words if hasattr(self._model.config, "durations") else lasting(words, samples))
+        return Recognition(lasting(words, samples))
 
     def _tokens(self, sound: dict[str, Tensor]) -> list[list[Token]]:
         raise NotImplementedError

@@ -97,7 +97,7 @@ class Whisper:
 
     def _texts(self, encoded: Any, prompt: Tensor, durations: Sequence[Seconds]) -> list[_Text]:
         written = self._written(encoded, prompt)
-        looping = [row for row, tokens in enumerate(written) if _loops(self._tokenizer.decode(tokens))]
+        looping = [row for row, tokens in enumerate(written) if loops(self._tokenizer.decode(tokens))]
         if looping:
             again = self._written(_rows(encoded, looping), prompt[looping], no_repeat_ngram_size=_LONGEST_REPEAT)
             for row, tokens in zip(looping, again, strict=True):
@@ -186,7 +186,8 @@ def _alignment_heads(model: Any) -> list[tuple[int, int]]:
     return [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
 
 
-def _loops(text: str) -> bool:
+def loops(text: str) -> bool:
+    """Whether it says the same over and over."""
     raw = text.encode()
     return len(raw) > _LOOPING_RATIO * len(zlib.compress(raw))
 

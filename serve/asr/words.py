@@ -72,7 +72,9 @@ def words_of(
         text = vocabulary.text([token.id for token in group]).strip()
         spoken = [token for token in group if not _is_punctuation(vocabulary.piece(token.id))]
         if spoken and _is_spoken(text):
-            start, end = spoken[0].start_frame * frame_secs, max(token.end_frame for token in spoken) * frame_secs
+            # A mark that a word begins, emitted on its own, is where it begins.
+            first = group[0] if vocabulary.piece(group[0].id) == "▁" else spoken[0]
+            start, end = first.start_frame * frame_secs, max(token.end_frame for token in spoken) * frame_secs
             words.append(Word(text, start, end, min(token.confidence for token in spoken)))
         elif words:
             words[-1] = replace(words[-1], text=words[-1].text + text)
@@ -86,10 +88,12 @@ def in_order(words: Sequence[Word], duration_secs: Seconds) -> tuple[Word, ...]:
     """
     ordered: list[Word] = []
     free_from = 0.0
+    # Times are told in milliseconds, and none of them may round to one past the end.
+    last = int(duration_secs * 1000) / 1000
     for index, word in enumerate(words):
-        start = min(max(word.start_secs, free_from), max(0.0, duration_secs - _SHORTEST_SECS))
-        limit = words[index + 1].start_secs if index + 1 < len(words) else duration_secs
-        end = min(max(start + _SHORTEST_SECS, min(word.end_secs, limit)), duration_secs)
+        start = min(max(word.start_secs, free_from), max(0.0, last - _SHORTEST_SECS))
+        limit = words[index + 1].start_secs if index + 1 < len(words) else last
+        end = min(max(start + _SHORTEST_SECS, min(word.end_secs, limit)), last)
         confidence = min(1.0, max(0.0, word.confidence))
         ordered.append(Word(word.text, round(start, 3), round(end, 3), round(confidence, 4)))
         free_from = end
