@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,12 @@ class Stack:
                 continue
         return found
 
+    def kill_one(self, text: str) -> psutil.Process:
+        """kill -9 of one of them."""
+        victim = self.processes(text)[0]
+        victim.kill()
+        return victim
+
     def stop(self) -> float:
         """Ctrl-C, and the seconds until it had ended."""
         began = time.monotonic()
@@ -84,6 +91,13 @@ def start(home: Path, **settings: str) -> Stack:
             raise AssertionError("the stack did not start:\n" + err.read_text()[-4000:])
         time.sleep(0.1)
     return Stack(home, port, process, line)
+
+
+def until(condition: Callable[[], object], what: str, secs: float = 60.0) -> None:
+    deadline = time.monotonic() + secs
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} not within {secs:.0f} s"
+        time.sleep(0.05)
 
 
 def wait_for(client: httpx.Client, job_id: int, timeout_secs: float = 120.0) -> dict[str, object]:

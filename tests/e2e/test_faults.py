@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import httpx
-import psutil
 import pytest
 
 from tests.e2e import recordings
@@ -18,21 +14,8 @@ def _submit(client: httpx.Client, seed: int) -> int:
     return int(response.raise_for_status().json()["id"])
 
 
-def _until(condition: Callable[[], object], what: str, secs: float = 60.0) -> None:
-    deadline = time.monotonic() + secs
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} not within {secs:.0f} s"
-        time.sleep(0.05)
-
-
 def _status(client: httpx.Client, job_id: int) -> str:
     return str(client.get(f"/transcriptions/{job_id}").json()["status"])
-
-
-def _kill_one(stack: stacks.Stack, text: str) -> psutil.Process:
-    victim = stack.processes(text)[0]
-    victim.kill()
-    return victim
 
 
 @pytest.mark.parametrize(
@@ -47,12 +30,12 @@ def _kill_one(stack: stacks.Stack, text: str) -> psutil.Process:
 )
 def test_a_job_survives_the_death_of(stack: stacks.Stack, client: httpx.Client, victim: str, seed: int) -> None:
     job_id = _submit(client, seed)
-    _until(lambda: _status(client, job_id) == "processing", "processing")
-    killed = _kill_one(stack, victim)
+    stacks.until(lambda: _status(client, job_id) == "processing", "processing")
+    killed = stack.kill_one(victim)
     body = stacks.wait_for(client, job_id, 120)
     assert body["status"] == "completed", body.get("error_message")
     assert body["num_segments"]
-    _until(lambda: any(p.pid != killed.pid for p in stack.processes(victim)), f"a new {victim}")
+    stacks.until(lambda: any(p.pid != killed.pid for p in stack.processes(victim)), f"a new {victim}")
     listed = client.get("/transcriptions", params={"limit": 100}).json()["transcriptions"]
     assert [item["id"] for item in listed].count(job_id) == 1
 
@@ -60,7 +43,7 @@ def test_a_job_survives_the_death_of(stack: stacks.Stack, client: httpx.Client, 
 def test_a_killed_ledger_forgets_nothing_it_acknowledged(stack: stacks.Stack, client: httpx.Client) -> None:
     before = client.get("/transcriptions", params={"limit": 100}).json()
     ids = [client.post("/submit", content=recordings.sentence(3, seed=100 + i)).json()["id"] for i in range(5)]
-    _kill_one(stack, "LedgerActor")
+    stack.kill_one("LedgerActor")
     for job_id in ids:
         assert stacks.wait_for(client, job_id, 120)["status"] == "completed"
     after = client.get("/transcriptions", params={"limit": 100}).json()
@@ -71,14 +54,14 @@ def test_a_killed_ledger_forgets_nothing_it_acknowledged(stack: stacks.Stack, cl
 
 
 def test_the_supervisor_brings_back_a_killed_prefect_server(stack: stacks.Stack) -> None:
-    killed = _kill_one(stack, "prefect server start")
-    _until(lambda: any(p.pid != killed.pid for p in stack.processes("prefect server start")), "a new Prefect server")
+    killed = stack.kill_one("prefect server start")
+    stacks.until(lambda: any(p.pid != killed.pid for p in stack.processes("prefect server start")), "a new Prefect server")
 
 
 def test_the_whole_cluster_comes_back_and_finishes_what_it_had(stack: stacks.Stack, client: httpx.Client) -> None:
     job_id = _submit(client, 16)
-    _until(lambda: _status(client, job_id) == "processing", "processing")
-    _kill_one(stack, "gcs_server")
+    stacks.until(lambda: _status(client, job_id) == "processing", "processing")
+    stack.kill_one("gcs_server")
     body = stacks.wait_for(client, job_id, 180)
     assert body["status"] == "completed", body.get("error_message")
     ready = httpx.get(f"{stack.url}/ready", trust_env=False, timeout=30)
