@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 from prefect import aserve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Schedule
