@@ -48,6 +48,7 @@ async def platform(home: Path) -> AsyncIterator[Instance]:
         @gateway.app.middleware("http")
         async def count(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
             found.asked[request.url.path] += 1
+            found.asked[f"lane {request.query_params.get('lane')}"] += 1
             return await answer(request)
 
         server = uvicorn.Server(uvicorn.Config(gateway.app, port=port, log_level="error", ws="none"))
@@ -194,6 +195,8 @@ async def test_a_dask_worker_and_the_flow_are_killed_and_every_file_is_there_onc
             assert second.process.returncode == 0
             # Of what was finished nothing is worked on again; every sentence is one utterance.
             assert here.asked["/operator/recognize"] == 9 - finished
+            assert here.asked["lane archive"] >= 9 - finished
+            assert not here.asked["lane interactive"]
             runs = await prefect(here, "flow_runs", {"flow_runs": {"name": {"any_": ["archive 1"]}}})
             assert sorted(run["state"]["type"] for run in runs) == ["COMPLETED", "CRASHED"]
             written = await prefect(here, "artifacts", {"artifacts": {"key": {"any_": ["archive-1"]}}})
