@@ -1,7 +1,7 @@
-"""The decoding child, ``python -m audio.child PARENT_PID``: one untrusted file to raw s16le mono, then the end.
+"""The decoding child: one untrusted file to raw s16le mono, then the end. `audio.nursery` forks it.
 
-It loads its libraries, waits for a job on standard input, lays limits on itself, and reports one line on standard output;
-see `audio.protocol`. End of input without a job means that it is not needed any more.
+It waits for a job on standard input, lays limits on itself, and reports one line on standard output; see
+`audio.protocol`. End of input without a job means that it is not needed any more.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def report_on(job: DecodeJob) -> Decoded | Refusal:
         return Refusal(f"decoding failed on this machine: {error.strerror}", None)
 
 
-def main() -> None:
-    sandbox.die_with_parent(int(sys.argv[1]))
+def serve() -> None:
+    """The child's whole life."""
     line = sys.stdin.buffer.readline()
     if not line:
         return
@@ -129,7 +129,4 @@ def main() -> None:
     # A block beyond the longest recording may be on its way when the count is checked.
     sandbox.limit(job.memory_bytes, job.cpu_secs, int((job.max_audio_secs + 60) * job.rate_hz * 2))
     sys.stdout.buffer.write(dump_line(report_on(job)))
-
-
-if __name__ == "__main__":
-    main()
+    sys.stdout.buffer.flush()

@@ -1,7 +1,7 @@
 """Decoding of untrusted media to raw s16le mono, each file in a child process of its own with limits.
 
-A child's libraries take a tenth of a second to load, so one child always waits, loaded, for the next file. It serves one
-file and ends: whatever a file did to it is gone with it.
+A child's libraries take some tenths of a second of processor time to load, so a nursery loads them once and forks a child
+for each file. A child serves one file and ends: whatever a file did to it is gone with it, and the nursery sees none.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import subprocess
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+import threading
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from audio.protocol import BEGUN, Decoded, DecodeJob, Refusal, dump_line, load_report
 from schemas.domain import SAMPLE_RATE_HZ
@@ -26,35 +30,34 @@ __all__ = ["Decoded", "Decoder"]
 _MAX_STARTS = 3
 """Children that may die before they had their job, one after the other, until the machine is to blame."""
 
+_Stream: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 
 
 class Decoder:
-    """Decodes files, as many at once as callers ask for. Belongs to the event loop it is used in.
+    """Decodes files, as many at once as callers ask for, in any thread and event loop.
 
-    The thread that runs that loop must outlive the work: on Linux a child is killed when the thread that started it ends.
+    Its nursery starts when it is entered, or with the first file, and ends with it or with this process.
     """
 
     def __init__(self, limits: LimitSettings) -> None:
         self._limits = limits
-        self._spare: asyncio.Task[Process] | None = None
+        self._nursery: _Nursery | None = None
+        self._lock = threading.Lock()
 
     async def __aenter__(self) -> Self:
-        self._spare = asyncio.create_task(_start())
+        with self._lock, contextlib.suppress(OSError):  # The first file tells.
+            self._nursery = _Nursery.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends the waiting child. Files still in work end with their own callers."""
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            # One that could not be started has nothing to end.
-            with contextlib.suppress(OSError):
-                await _end(await spare)
+        with self._lock:
+            nursery, self._nursery = self._nursery, None
+        if nursery is not None:
+            nursery.end()
 
     async def decode(self, source: Path, target: Path, rate_hz: int = SAMPLE_RATE_HZ) -> Decoded:
         """Writes ``source`` to ``target`` as raw s16le mono at ``rate_hz``; no ``target`` is left behind by a failure.
@@ -87,62 +90,118 @@ class Decoder:
 
     async def _run(self, job: DecodeJob) -> Decoded | Refusal:
         for _ in range(_MAX_STARTS):
-            child = await self._take()
+            try:
+                talk, leash = self._birth()
+            except OSError as error:
+                raise Unavailable(f"the decoder cannot be started: {error.strerror}") from error
+            child = await _Child.of(talk, leash)
             try:
                 async with asyncio.timeout(self._limits.decode_wall_secs):
-                    report = await _converse(child, job)
+                    report = await child.converse(job)
             except TimeoutError:
                 secs = self._limits.decode_wall_secs
                 return Refusal(f"decoding the recording took longer than {secs:g} s; split it", "decode_limit")
             finally:
-                await _end(child)
+                await child.end()
             if report is not None:
                 return report
         raise Unavailable("the decoder does not start; see `fluxions doctor`")
 
-    async def _take(self) -> Process:
-        """The waiting child, or a new one; the next begins to load at once."""
-        if self._spare is None:
-            raise RuntimeError("the decoder is closed")
-        ready, self._spare = self._spare, asyncio.create_task(_start())
+    def _birth(self) -> tuple[socket.socket, socket.socket]:
+        """The ends of a new child: see `_Child`. Raises OSError if none can be started."""
+        with self._lock:
+            if self._nursery is not None:
+                try:
+                    return self._nursery.birth()
+                except (BrokenPipeError, ConnectionResetError):
+                    self._nursery.end()
+            self._nursery = _Nursery.start()
+            return self._nursery.birth()
+
+
+@dataclass(frozen=True, slots=True)
+class _Nursery:
+    """The process that has the libraries loaded; it ends when ``control`` is closed."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+
+    @classmethod
+    def start(cls) -> _Nursery:
+        root = str(Path(__file__).parents[1])
+        # No secret of this process is its business, and one thread is all that it may have.
+        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        env |= {"PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        argv = (sys.executable, "-P", "-m", "audio.nursery")
+        control, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = subprocess.Popen(
+                    argv, stdin=theirs.fileno(), stdout=DEVNULL, stderr=DEVNULL, env=env, start_new_session=True
+                )
+            except BaseException:
+                control.close()
+                raise
+        return cls(process, control)
+
+    def birth(self) -> tuple[socket.socket, socket.socket]:
+        talk, their_talk = socket.socketpair()
+        leash, their_leash = socket.socketpair()
+        with their_talk, their_leash:
+            try:
+                socket.send_fds(self.control, [b"."], [their_talk.fileno(), their_leash.fileno()])
+            except BaseException:
+                talk.close()
+                leash.close()
+                raise
+        return talk, leash
+
+    def end(self) -> None:
+        self.control.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class _Child:
+    """One child: ``talk`` is where it hears its job and reports; by ``leash`` the nursery tells how it ended.
+
+    The nursery kills the child when the leash is let go.
+    """
+
+    def __init__(self, talk: _Stream, leash: _Stream) -> None:
+        self._talk, self._told = talk
+        self._leash_end, self._leash = leash
+
+    @classmethod
+    async def of(cls, talk: socket.socket, leash: socket.socket) -> _Child:
         try:
-            return await asyncio.shield(ready)
-        except asyncio.CancelledError:
-            ready.add_done_callback(_kill_when_started)
+            return cls(await asyncio.open_unix_connection(sock=talk), await asyncio.open_unix_connection(sock=leash))
+        except BaseException:
+            talk.close()
+            leash.close()
             raise
-        except OSError as error:
-            raise Unavailable(f"the decoder cannot be started: {error.strerror}") from error
 
+    async def converse(self, job: DecodeJob) -> Decoded | Refusal | None:
+        """The child's report, or what its end means; None if it ended before it had its job."""
+        try:
+            self._told.write(dump_line(job))
+            if await self._talk.readline() != BEGUN:
+                return None
+            return load_report(await self._talk.readline())
+        except ConnectionError:
+            return None  # It ended with its job unread.
+        except (ValueError, TypeError, KeyError):
+            return _died(int(await self._leash_end.readline() or -signal.SIGKILL))
 
-async def _start() -> Process:
-    root = str(Path(__file__).parents[1])
-    # No secret of this process is the child's business, and one thread is all that it may have.
-    env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    env |= {"PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "audio.child", str(os.getpid())),
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=DEVNULL,
-        env=env,
-        start_new_session=True,
-    )
-
-
-async def _converse(child: Process, job: DecodeJob) -> Decoded | Refusal | None:
-    """The child's report, or what its end means; None if it ended before it had its job."""
-    assert child.stdin is not None  # noqa: S101 - both are pipes by construction
-    assert child.stdout is not None  # noqa: S101
-    # A child that is gone is told by its missing first line.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        child.stdin.write(dump_line(job))
-        await child.stdin.drain()
-    try:
-        if await child.stdout.readline() != BEGUN:
-            return None
-        return load_report(await child.stdout.readline())
-    except (ValueError, TypeError, KeyError):
-        return _died(await child.wait())
+    async def end(self) -> None:
+        """Returns when the child has ended."""
+        with contextlib.suppress(OSError):
+            self._leash.write_eof()
+            await self._leash_end.read()
+        for stream in (self._told, self._leash):
+            stream.close()
+            with contextlib.suppress(OSError):
+                await stream.wait_closed()
 
 
 def _died(returncode: int) -> Refusal:
@@ -153,17 +212,3 @@ def _died(returncode: int) -> Refusal:
             "the system stopped the decoder, most likely for want of memory; split the recording", "decode_limit"
         )
     return Refusal("the recording crashed its decoder: it is damaged; export it again", "unreadable_audio")
-
-
-async def _end(child: Process) -> None:
-    """Kills it if it lives, then takes its exit status and closes its pipes."""
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-    await child.communicate()
-
-
-def _kill_when_started(task: asyncio.Task[Process]) -> None:
-    if not task.cancelled() and task.exception() is None and task.result().returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            task.result().kill()

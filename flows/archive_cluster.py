@@ -28,7 +28,7 @@ from flows import steps
 from flows.archive_client import ArchiveClient
 from flows.archive_connecting import connect
 from schemas.domain import Seconds
-from schemas.settings import ArchiveSettings, Settings
+from schemas.settings import ArchiveSettings, LimitSettings, Settings
 
 _ALLOWED_DEATHS = 10
 """Workers that may die with a batch in hand until it is taken for the culprit."""
@@ -60,22 +60,21 @@ def _local_cluster() -> distributed.LocalCluster:
 
 @contextlib.asynccontextmanager
 async def tools(settings: Settings) -> AsyncIterator[tuple[steps.Tools, ArchiveClient]]:
-    """What a batch works with; made once a batch, for clients and decoders belong to its event loop."""
+    """What a batch works with; the client is made once a batch, for it belongs to its event loop."""
     client = connect(settings)
     try:
-        async with Decoder(settings.limits) as decoder:
-            yield (
-                steps.Tools(
-                    client=client,
-                    decoder=decoder,
-                    voice_activity=await asyncio.to_thread(_voice_activity),
-                    engines=settings.engines,
-                    utterances_at_once=settings.archives.archive_files_at_once,
-                    jobs=settings.jobs,
-                    kept=settings.home / "blocks",
-                ),
-                client,
-            )
+        yield (
+            steps.Tools(
+                client=client,
+                decoder=_decoder(settings.limits),
+                voice_activity=await asyncio.to_thread(_voice_activity),
+                engines=settings.engines,
+                utterances_at_once=settings.archives.archive_files_at_once,
+                jobs=settings.jobs,
+                kept=settings.home / "blocks",
+            ),
+            client,
+        )
     finally:
         await client.close()
 
@@ -113,6 +112,12 @@ async def stopped(run: str) -> None:
     event = distributed.Event(f"stop {run}", client=distributed.get_client())  # type: ignore[no-untyped-call]
     while not await asyncio.to_thread(event.is_set):  # noqa: ASYNC110 - it is set in another process
         await asyncio.sleep(_STOP_LOOK_SECS)
+
+
+@functools.cache
+def _decoder(limits: LimitSettings) -> Decoder:
+    """One for all batches: it ends with this process."""
+    return Decoder(limits)
 
 
 @functools.cache

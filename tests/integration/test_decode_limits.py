@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -28,7 +29,13 @@ def hours_of_zeros(path: Path, secs: int = 40_000, rate_hz: int = 44_100) -> Pat
 
 
 def children() -> list[psutil.Process]:
-    return [c for c in psutil.Process().children() if "audio.child" in " ".join(c.cmdline())]
+    """The nursery and all that it forked; what ends meanwhile is left out."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "audio.nursery" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 async def refused(limits: LimitSettings, source: Path, tmp_path: Path) -> InvalidAudio:
@@ -100,7 +107,19 @@ async def test_a_killed_child_fails_its_file_and_no_other(tmp_path: Path) -> Non
         assert (await decoder.decode(small, target)).num_samples == 16_000
 
 
-async def test_a_waiting_child_that_was_killed_is_replaced(tmp_path: Path) -> None:
+async def test_a_child_holds_nothing_of_other_files_or_of_the_nursery(tmp_path: Path) -> None:
+    source = hours_of_zeros(tmp_path / "zeros.wav")
+    targets = [tmp_path / "a.pcm", tmp_path / "b.pcm"]
+    async with Decoder(LimitSettings()) as decoder:
+        works = [asyncio.create_task(decoder.decode(source, target)) for target in targets]
+        # Standard input, output and errors, the recording and the target.
+        assert [(await busy_child(target)).num_fds() for target in targets] == [5, 5]
+        for work in works:
+            work.cancel()
+        await asyncio.wait(works)
+
+
+async def test_a_nursery_that_was_killed_is_replaced(tmp_path: Path) -> None:
     small = tmp_path / "small.wav"
     small.write_bytes(wav(bytes(32_000)))
     async with Decoder(LimitSettings()) as decoder:
@@ -135,7 +154,7 @@ async def test_nothing_is_left_open_or_running(tmp_path: Path) -> None:
 
 
 def test_children_end_with_their_parent(tmp_path: Path) -> None:
-    """A parent that is killed while a file is in work and a spare waits leaves neither behind."""
+    """A parent that is killed while a file is in work leaves neither its child nor the nursery behind."""
     source = hours_of_zeros(tmp_path / "zeros.wav")
     program = (
         "import asyncio\nfrom pathlib import Path\nfrom audio.decode import Decoder\n"
@@ -148,7 +167,7 @@ def test_children_end_with_their_parent(tmp_path: Path) -> None:
         found: list[psutil.Process] = []
         while len(found) < 2 or not (tmp_path / "out.pcm").exists():
             assert parent.poll() is None
-            found = psutil.Process(parent.pid).children()
+            found = psutil.Process(parent.pid).children(recursive=True)
         parent.kill()
         parent.wait()
         _, alive = psutil.wait_procs(found, timeout=5)
