@@ -74,6 +74,13 @@ class ArchiveProcess:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def events(self) -> Iterator[dict[str, Any]]:
         """What it says, until it ends. Raises the error it ended with."""
         assert self._process.stdin is not None  # noqa: S101 - both are pipes by construction

@@ -279,6 +279,44 @@ def engines(
     print(f", GPU {found.gpu_memory_mib:.0f} MiB" if found.gpu_memory_mib is not None else "")
 
 
+@app.command()
+def archive(
+    only: Annotated[
+        list[str] | None, typer.Option(help="cost, resume, beside or memory; may repeat [all].", show_default=False)
+    ] = None,
+    files: Annotated[int, typer.Option(min=100, help="Recordings of the runs for cost and resume.")] = 10_000,
+    hours: Annotated[float, typer.Option(min=0.2, max=10, help="Length of the long recording for memory, h.")] = 10.0,
+    rounds: Annotated[int, typer.Option(min=2, max=100, help="Short files sent beside an archive; speech ten times.")] = 10,
+    voice: Annotated[str, typer.Option("--voice", help="Voice that speaks meanwhile.")] = "maeve",
+    url: UrlOption = None,
+    key: KeyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure archives: cost of a file, work lost at a kill -9, what others wait longer, memory of a long file.
+
+    For cost and resume a STUB stands in the place of recogniser and diariser, in the bench's own workers: what is measured
+    is everything else, from reading a file to history. The other two use the server's engines. All runs are kept in
+    history, in accounts of their own: use a home of its own. The server must run on this machine.
+    """
+    import tempfile
+
+    from schemas.errors import Unavailable
+    from serve.cli.bench_archive import PARTS, Bench, measure
+    from serve.up import instance
+
+    if strange := set(only or ()) - set(PARTS):
+        raise typer.BadParameter(f"{strange.pop()!r} is none of {', '.join(PARTS)}", param_hint="--only")
+    user, operator, settings = locate(url, key, home), locate(url, key, home, operator=True), load_settings(home)
+    running = instance(settings.home)
+    if running is None or running.url != operator.url:
+        raise Unavailable(f"archives are measured beside their server, and none runs in {settings.home}")
+    with tempfile.TemporaryDirectory(prefix="fluxions-bench-") as folder:
+        bench = Bench(user, operator, settings, running.prefect_api, Path(folder))
+        found = measure(bench, only or PARTS, files=files, hours=hours, rounds=rounds, voice=voice)
+    _print(", ".join(only or PARTS), found, as_json=as_json)
+
+
 def _print(title: str, measures: Sequence[Measure], *, as_json: bool) -> None:
     if as_json:
         print_json({"title": title, "measures": [m.to_json() for m in measures]})

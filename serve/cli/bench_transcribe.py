@@ -59,14 +59,14 @@ def measure(
     bare: list[float] = []
     served: list[float] = []
     with Client(target, patience_secs=30.0) as client, BareRecognizers(processes) as recognizers:
-        _complete(client, _wav(short), cache=False)  # The first file may find replicas cold.
+        complete(client, wav(short), cache=False)  # The first file may find replicas cold.
         for number in range(rounds):
-            wall_secs, body = _complete(client, _wav(short), cache=False)
+            wall_secs, body = complete(client, wav(short), cache=False)
             overheads.append(wall_secs - body["processing_time"])
             bare.append(recognizers.decode(utterances)[0])
-            served.append(_complete(client, _wav(pcm), cache=False, poll_secs=_LONG_POLL_SECS)[0])
+            served.append(complete(client, wav(pcm), cache=False, poll_secs=_LONG_POLL_SECS)[0])
             note(f"round {number + 1}: bare {bare[-1]:.2f} s, server {served[-1]:.2f} s")
-        hits = [_complete(client, _wav(short), cache=True) for _ in range(_CACHE_HITS)]
+        hits = [complete(client, wav(short), cache=True) for _ in range(_CACHE_HITS)]
     if not all(body["cached"] for _, body in hits):
         raise FluxionsError("a second submit of the same bytes was not answered from the cache", code="cache_missed")
     duration_secs = len(pcm) / SAMPLE_RATE_HZ
@@ -175,7 +175,8 @@ def _decoded(recording: Path, settings: Settings) -> Pcm:
         return np.fromfile(target, dtype="<i2")
 
 
-def _wav(pcm: Pcm) -> bytes:
+def wav(pcm: Pcm) -> bytes:
+    """A WAV file of it."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
@@ -185,11 +186,13 @@ def _wav(pcm: Pcm) -> bytes:
     return buffer.getvalue()
 
 
-def _complete(client: Client, wav: bytes, *, cache: bool, poll_secs: float = _POLL_SECS) -> tuple[float, dict[str, Any]]:
+def complete(
+    client: Client, recording: bytes, *, cache: bool, poll_secs: float = _POLL_SECS
+) -> tuple[float, dict[str, Any]]:
     """Seconds from the first byte sent to the finished result in hand, and that result."""
     began = time.perf_counter()
     job = client.submit(
-        lambda: nullcontext(Upload("audio/wav", len(wav), iter([wav]))),
+        lambda: nullcontext(Upload("audio/wav", len(recording), iter([recording]))),
         filename="bench.wav",
         cache="true" if cache else "false",
     )
