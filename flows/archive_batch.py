@@ -26,9 +26,10 @@ from schemas.domain import Seconds, Transcript
 from schemas.errors import Conflict, FluxionsError, InvalidRequest, NotFound
 from schemas.settings import Settings
 
-PORTION_FILES = 10
-"""Files begun, and handed in, with one call: what is lost with a worker is at most what it had in hand and this."""
-
+_BEGUN_FILES = 25
+"""Files begun with one call, which the ledger keeps with as many commits as one file: the next are read meanwhile."""
+_ENDED_FILES = 20
+"""Files handed in with one call: what is lost with a worker is at most what it had in hand and these."""
 _TICK_SECS: Seconds = 1.0
 _HAND_IN_SECS: Seconds = 2.0
 """A finished file waits at most so long for others to be handed in with."""
@@ -91,7 +92,7 @@ class Batch:
         async with asyncio.TaskGroup() as group:
             beat = group.create_task(self._beat())
             hands = [group.create_task(self._hand(queue)) for _ in range(self._at_once)]
-            portions = self._fetcher.portions(PORTION_FILES) if todo is None else _portions(todo)
+            portions = self._fetcher.portions(_BEGUN_FILES) if todo is None else _portions(todo)
             async for portion in portions:
                 for leased in await self._begin(portion):
                     await queue.put(leased)
@@ -174,12 +175,12 @@ class Batch:
         if not self._ended:
             self._ended_since = time.monotonic()
         self._ended.append(ended)
-        if len(self._ended) >= PORTION_FILES:
+        if len(self._ended) >= _ENDED_FILES:
             await self._hand_in()
 
     async def _hand_in(self) -> None:
         async with self._handing_in:
-            while portion := self._ended[:PORTION_FILES]:
+            while portion := self._ended[:_ENDED_FILES]:
                 outcomes = await self._client.finish(self._order.archive_id, portion)
                 del self._ended[: len(portion)]
                 for outcome in outcomes:
@@ -236,8 +237,8 @@ class Batch:
 
 
 async def _portions(todo: Sequence[Ready]) -> AsyncIterator[list[Ready]]:
-    for at in range(0, len(todo), PORTION_FILES):
-        yield list(todo[at : at + PORTION_FILES])
+    for at in range(0, len(todo), _BEGUN_FILES):
+        yield list(todo[at : at + _BEGUN_FILES])
 
 
 def _pieces(leases: dict[int, str]) -> list[dict[int, str]]:
