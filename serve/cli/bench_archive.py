@@ -31,8 +31,8 @@ from serve.cli.client import Client, Target
 from serve.cli.measures import Measure, percentile
 from serve.cli.output import note
 
-_STUB = "flows.stub_engines"
-_CALLS = "FLUXIONS_BENCH_CALLS"
+STUB = "flows.stub_engines"
+CALLS = "FLUXIONS_BENCH_CALLS"
 _TINY_SECS: Seconds = 1.0
 _FILE_SECS: Seconds = 30.0
 _SHORT_SECS: Seconds = 10.0
@@ -119,7 +119,7 @@ class Run:
 def cost(bench: Bench, files: int) -> list[Measure]:
     """What a file costs with a stub for the engines, the run's start and end included."""
     source, calls = bench.source("cost"), bench.folder / "cost-calls"
-    _tiny(source, files)
+    tiny(source, files)
     began = time.perf_counter()
     with bench.run(source, **_stubbed(calls)) as run:
         run.finish()
@@ -137,7 +137,7 @@ def cost(bench: Bench, files: int) -> list[Measure]:
 def resume(bench: Bench, files: int) -> list[Measure]:
     """What is done again after kill -9 of the flow in the middle, with a stub for the engines that counts."""
     source, calls = bench.source("resume"), bench.folder / "resume-calls"
-    _tiny(source, files)
+    tiny(source, files)
     with bench.run(source, **_stubbed(calls)) as run:
         run.wait_for(lambda counts: bool(counts["completed"] >= files // 2))
         run.kill()
@@ -213,7 +213,7 @@ class _Peaks:
 
 def _peaks(bench: Bench, duration_secs: Seconds) -> _Peaks:
     source = bench.source("memory")
-    _sparse(source / "long.wav", duration_secs)
+    sparse(source / "long.wav", duration_secs)
     note(f"{duration_secs / 3600:.2f} h of sparse speech …")
     began = time.perf_counter()
     with bench.run(source, FLUXIONS_ARCHIVE_WORKERS="1") as run, _watched(run.process.pid) as seen:
@@ -278,7 +278,7 @@ def _first_bytes(bench: Bench, voice: str, renders: int) -> list[float]:
     return [heard.first_byte_secs * 1000 for heard in together(bench.user, voice, 1, renders, verify=False)]
 
 
-def _tiny(folder: Path, files: int) -> None:
+def tiny(folder: Path, files: int) -> None:
     """A spoken second, each time with other noise far below it."""
     base, random = speech(_TINY_SECS, seed=4).astype(np.int32), np.random.default_rng(4)
     for number in range(files):
@@ -286,7 +286,7 @@ def _tiny(folder: Path, files: int) -> None:
         (folder / f"{number:06}.wav").write_bytes(wav(noisy))
 
 
-def _sparse(path: Path, duration_secs: Seconds) -> None:
+def sparse(path: Path, duration_secs: Seconds) -> None:
     """Ten seconds of speech every ten minutes, and the noise of a room; written minute by minute."""
     talk, random = speech(float(_TALK_SECS), seed=6), np.random.default_rng(6)
     left = round(duration_secs * SAMPLE_RATE_HZ)
@@ -303,7 +303,7 @@ def _sparse(path: Path, duration_secs: Seconds) -> None:
 
 def _stubbed(calls: Path) -> dict[str, str]:
     calls.touch()
-    return {"DASK_DISTRIBUTED__WORKER__PRELOAD": f'["{_STUB}"]', _CALLS: str(calls)}
+    return {"DASK_DISTRIBUTED__WORKER__PRELOAD": f'["{STUB}"]', CALLS: str(calls)}
 
 
 @contextlib.contextmanager

@@ -6,11 +6,14 @@ import io
 import itertools
 import json
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from flows import archive_connecting, stub_engines
 from schemas.settings import Settings
+from serve.cli import bench_archive
 from serve.cli.bench_submit import measure, recordings
 from serve.cli.bench_transcribe import BareRecognizers, speech, utterances_of
 from serve.cli.client import Target
@@ -69,3 +72,35 @@ def test_rendered_speech_is_of_the_length_asked_for_and_bare_recognisers_decode_
         took_secs, num_words = recognizers.decode(utterances)
     assert took_secs > 0
     assert num_words >= 8
+
+
+def test_the_stub_for_engines_is_named_by_the_bench_alone_and_takes_the_place_of_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = Path(__file__).resolve().parents[2]
+    rooms = ("schemas", "audio", "lakehouse", "serve", "flows", "scripts")
+    files = [path for room in rooms for path in (root / room).rglob("*.py")] + [root / "prefect.yaml"]
+    naming = {str(path.relative_to(root)) for path in files if "stub_engines" in path.read_text()}
+    assert naming == {"flows/stub_engines.py", "serve/cli/bench_archive.py"}
+    assert (stub_engines.__name__, stub_engines.CALLS) == (bench_archive.STUB, bench_archive.CALLS)
+    monkeypatch.setattr(archive_connecting, "ArchiveClient", archive_connecting.ArchiveClient)
+    stub_engines.dask_setup(None)
+    assert archive_connecting.ArchiveClient is stub_engines.StubEngines
+
+
+def test_a_sparse_recording_is_as_long_as_asked_for_and_silent_but_for_its_first_seconds(tmp_path: Path) -> None:
+    bench_archive.sparse(tmp_path / "sparse.wav", 90.0)
+    with wave.open(str(tmp_path / "sparse.wav")) as file:
+        assert (file.getframerate(), file.getnframes()) == (16_000, 90 * 16_000)
+        pcm = np.frombuffer(file.readframes(90 * 16_000), "<i2").astype(np.float64)
+    assert np.sqrt(np.mean(pcm[: 10 * 16_000] ** 2)) > 500
+    assert np.abs(pcm[10 * 16_000 :]).max() < 500
+
+
+def test_tiny_recordings_all_differ(tmp_path: Path) -> None:
+    bench_archive.tiny(tmp_path, 5)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 5
+
+
+def test_a_part_that_does_not_exist_is_refused() -> None:
+    assert main(["bench", "archive", "--only", "speed"]) == 2
