@@ -36,6 +36,8 @@ async def finish_items(s: Services, archive_id: int, items: Sequence[Any]) -> li
     ends = await at_once(_end(s, job, one) for job, one in zip(jobs, read, strict=True))
     ready = [one for one in ends if isinstance(one, _Ready)]
     await s.objects.put_many({key: data for one in ready for key, data in one.objects.items()})
+    results = [one.end.result for one in ready]
+    await s.objects.flush([r.playback_key for r in results if isinstance(r, Outcome) and r.playback_key is not None])
     outcomes = dict(zip(map(id, ready), await s.ledger.finish_files(archive_id, [r.end for r in ready]), strict=True))
     # A job that moved on, perhaps because it was deleted: its words must not stay behind.
     await at_once(s.objects.delete(key) for one in ready if outcomes[id(one)].error for key in one.objects)

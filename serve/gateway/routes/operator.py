@@ -94,10 +94,10 @@ async def audio(job_id: int, lease: _Lease, _: Operator, s: _Services) -> Respon
 
 @router.put("/jobs/{job_id}/playback")
 async def playback(job_id: int, lease: _Lease, request: Request, _: Operator, s: _Services) -> dict[str, str]:
-    """Store the playback copy (Ogg Opus)."""
+    """Store the playback copy (Ogg Opus). That of a run's file is flushed to the disk with its batch, when it ends."""
     job = await s.ledger.leased_job(job_id, lease)
     stored = await s.objects.put_stream(request.stream(), limit_bytes=s.settings.limits.max_upload_bytes)
-    await s.objects.adopt(stored, playback_key(job))
+    await s.objects.adopt(stored, playback_key(job), durably=job.archive_id is None)
     return {"status": "stored"}
 
 
