@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import psutil
 
@@ -25,7 +24,7 @@ from schemas.domain import SAMPLE_RATE_HZ, Seconds
 from schemas.errors import FluxionsError
 from schemas.settings import Settings
 from serve.cli.archive_process import BASE, ArchiveProcess
-from serve.cli.bench_transcribe import Pcm, complete, speech, utterances_of, wav
+from serve.cli.bench_transcribe import complete, speech, wav
 from serve.cli.bench_tts import together
 from serve.cli.client import Client, Target
 from serve.cli.measures import Measure, percentile
@@ -160,8 +159,9 @@ def beside(bench: Bench, rounds: int, voice: str) -> list[Measure]:
     for number in range(_FILES_A_ROUND * rounds):
         noisy = base + random.normal(0.0, _NOISE_SIGMA, len(base))
         (source / f"{number:04}.wav").write_bytes(wav(np.clip(np.rint(noisy), -32_768, 32_767).astype(np.int16)))
-    utterance_ms = _utterance_ms(bench, base)
-    _interactive(bench, 1, seed=100)
+    _interactive(bench, 1, seed=100)  # The first file may find replicas cold.
+    with Client(bench.user, patience_secs=30.0) as client:
+        alone_secs, _ = complete(client, wav(base), cache=False)
     together(bench.user, voice, 1, 3, verify=False)
     idle, idle_tts = _interactive(bench, rounds, seed=200), _first_bytes(bench, voice, _RENDERS_A_ROUND * rounds)
     note("the same with an archive …")
@@ -180,7 +180,7 @@ def beside(bench: Bench, rounds: int, voice: str) -> list[Measure]:
         Measure(f"{_SHORT_SECS:g} s file, idle, p50", idle_ms, "ms"),
         Measure(f"{_SHORT_SECS:g} s file, archive running, p50", busy_ms, "ms"),
         Measure("added by the archive, p50", busy_ms - idle_ms, "ms"),
-        Measure("one utterance of the archive, idle", utterance_ms, "ms"),
+        Measure(f"a file of the archive ({_FILE_SECS:g} s), idle", alone_secs * 1000, "ms"),
         Measure("speech, first byte, idle, p95", idle_p95, "ms"),
         Measure("speech, first byte, archive running, p95", busy_p95, "ms"),
         Measure("speech, first byte, archive against idle, p95", busy_p95 / idle_p95, "x"),
@@ -252,19 +252,6 @@ def _peak(process: psutil.Process, seen: dict[int, int]) -> None:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
         seen[process.pid] = 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
-
-
-def _utterance_ms(bench: Bench, pcm: Pcm) -> float:
-    """How long the recogniser takes for the longest utterance of an archive's file while nothing else runs."""
-    longest = max(utterances_of(pcm, bench.settings), key=len)
-    headers = {"Authorization": bench.operator.key}
-    with httpx.Client(base_url=bench.operator.url, headers=headers, timeout=60, trust_env=False) as http:
-        took = []
-        for _ in range(3):
-            began = time.perf_counter()
-            http.post("/operator/recognize", content=longest).raise_for_status()
-            took.append((time.perf_counter() - began) * 1000)
-    return percentile(took, 0.5)
 
 
 def _interactive(bench: Bench, rounds: int, seed: int) -> list[float]:
