@@ -67,6 +67,7 @@ class PcmFile:
         return os.pread(self._file, 2 * max(end - start, 0), 2 * start)
 
     def blocks(self, num_samples: int) -> Iterator[NDArray[np.int16]]:
-        """Consecutive views of at most ``num_samples`` samples each."""
+        """All of it in consecutive copies of at most ``num_samples`` samples each."""
         for start in range(0, self.num_samples, num_samples):
-            yield self._samples[start : start + num_samples]
+            count = min(num_samples, self.num_samples - start)
+            yield np.frombuffer(os.pread(self._file, 2 * count, 2 * start), "<i2")
