@@ -215,4 +215,6 @@ def _library() -> ctypes.CDLL:
     rate = lib.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, _BUFFER_MS, data, _INITIALIZE_DONT_EXIT)
     if rate != ESPEAK_RATE_HZ:
         raise EngineFailure(f"espeak-ng did not start (espeak_Initialize returned {rate})")
+    # It draws the breath of its breathy voices by the clock otherwise: no render of them could be made again.
+    lib.espeak_ng_SetRandSeed(1)
     return lib
