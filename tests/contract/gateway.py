@@ -24,7 +24,6 @@ from schemas.engines import (
     Diarizer,
     EngineInfo,
     EventDetector,
-    Recognizer,
     RenderedChunk,
     RenderRequest,
     Slot,
@@ -33,6 +32,7 @@ from schemas.engines import (
 )
 from schemas.settings import ServerSettings, Settings, StorageSettings
 from serve import engines
+from serve.asr.deployment import RecognizerDeployment
 from serve.gateway.app import create_app
 from serve.gateway.services import Services
 from serve.slots import SlotStatus, look
@@ -82,14 +82,15 @@ class _Response:
 
 
 class LocalEngines:
-    """The embedded engines in this process, loaded when first used."""
+    """The engines in this process, loaded when first used; recogniser and synthesiser in their replicas' own code."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     @cached_property
-    def _recognizer(self) -> Recognizer:
-        return engines.build_recognizer(self._settings)
+    def recognizer(self) -> Any:
+        """The recogniser's replica: its queue, its batches, and what it says of its capabilities."""
+        return RecognizerDeployment.func_or_class(self._settings)
 
     @cached_property
     def _diarizer(self) -> Diarizer:
@@ -112,8 +113,9 @@ class LocalEngines:
         return profile, similarity, (await self.synthesizer._replica.info()).revision
 
     async def recognize(self, pcm: bytes, lane: Lane = "interactive") -> Recognition:
-        samples = to_float(np.frombuffer(pcm, "<i2"))
-        return (await asyncio.to_thread(lambda: self._recognizer.recognize([samples])))[0]
+        replica = await asyncio.to_thread(lambda: self.recognizer)
+        recognition: Recognition = await replica.recognize(pcm, lane)
+        return recognition
 
     async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds, lane: Lane) -> VoiceWindows:
         samples = to_float(np.frombuffer(pcm, "<i2"))
@@ -141,9 +143,8 @@ class LocalEngines:
         return await look(self._settings, {slot: partial(describe, slot) for slot in engines.SLOTS})
 
     def close(self) -> None:
-        if "_recognizer" in self.__dict__:
-            self._recognizer.close()
         # A replica ends what it has started when it goes.
+        self.__dict__.pop("recognizer", None)
         self.__dict__.pop("synthesizer", None)
         gc.collect()
 
