@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import uvicorn
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from flows.serve_maintenance import PREFECT_FILE
 from lakehouse.ledger.upkeep import TASKS
@@ -43,6 +43,11 @@ def started(env: dict[str, str], log: Path, *argv: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                # Prefect's server waits for whoever still holds a connection, such as a flow's run that was cut off.
+                process.kill()
 
 
 @asynccontextmanager
