@@ -77,6 +77,13 @@ class Operator:
         made = self.http.post("/operator/keys", json={"account": account, "name": "archives"}).raise_for_status().json()
         self.owner = stack.client(made["key"])
 
+    def __enter__(self) -> Operator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        self.owner.close()
+
     def counts(self, source: Path) -> dict[str, Any]:
         """Of the run of ``source``; nothing while it is not there, or the gateway away."""
         try:
@@ -137,45 +144,45 @@ def test_an_archive_survives_the_death_of_all_its_parts_and_every_file_is_in_his
     stack: stacks.Stack, tmp_path: Path
 ) -> None:
     manifest, expected = plant(tmp_path / "calls")
-    operator = Operator(stack, "sixty")
-    with archive_run(stack, manifest, "sixty") as first:
-        operator.reaches(manifest, 6)
-        first.dask_workers()[0].kill()
-        operator.reaches(manifest, operator.counts(manifest)["completed"] + 10)
-        workers = first.dask_workers()
-        first.flow().kill()
-        code, _, said = first.end()
-        assert code == 1
-        assert "the run ended unexpectedly" in said
-        assert not psutil.wait_procs(workers, LONGEST_SECS)[1]
-    finished = operator.counts(manifest)["completed"]
-    assert finished < GOOD
-    with archive_run(stack, manifest, "sixty") as second:
-        operator.reaches(manifest, finished + 5)
-        killed = stack.kill_one("Gateway")
-        code, out, said = second.end()
-    assert code == 1, said  # Files have failed.
-    stacks.until(lambda: any(p.pid != killed.pid for p in stack.processes("Gateway")), "a new gateway")
-    report = json.loads(out)
-    assert report["archive"]["status"] == "completed"
-    assert (report["archive"]["counts"]["completed"], report["archive"]["counts"]["cached"]) == (GOOD, 0)
+    with Operator(stack, "sixty") as operator:
+        with archive_run(stack, manifest, "sixty") as first:
+            operator.reaches(manifest, 6)
+            first.dask_workers()[0].kill()
+            operator.reaches(manifest, operator.counts(manifest)["completed"] + 10)
+            workers = first.dask_workers()
+            first.flow().kill()
+            code, _, said = first.end()
+            assert code == 1
+            assert "the run ended unexpectedly" in said
+            assert not psutil.wait_procs(workers, LONGEST_SECS)[1]
+        finished = operator.counts(manifest)["completed"]
+        assert finished < GOOD
+        with archive_run(stack, manifest, "sixty") as second:
+            operator.reaches(manifest, finished + 5)
+            killed = stack.kill_one("Gateway")
+            code, out, said = second.end()
+        assert code == 1, said  # Files have failed.
+        stacks.until(lambda: any(p.pid != killed.pid for p in stack.processes("Gateway")), "a new gateway")
+        report = json.loads(out)
+        assert report["archive"]["status"] == "completed"
+        assert (report["archive"]["counts"]["completed"], report["archive"]["counts"]["cached"]) == (GOOD, 0)
 
-    done = operator.history()
-    good = [f"call-{number:02}.wav" for number in range(GOOD)]
-    assert sorted(one["filename"] for one in done if one["status"] == "completed") == good
-    # What began like a recording came to work, and is in history as a transcription that failed.
-    assert [one["filename"] for one in done if one["status"] != "completed"] == ["cut.wav"]
-    archive_id = report["archive"]["id"]
-    bad = [*operator.files(archive_id, "failed"), *operator.files(archive_id, "skipped")]
-    assert {one["location"]: one["reason"] for one in bad} == expected
-    assert len(bad) == len(expected)
-    assert all(one["message"] for one in bad)
+        done = operator.history()
+        good = [f"call-{number:02}.wav" for number in range(GOOD)]
+        assert sorted(one["filename"] for one in done if one["status"] == "completed") == good
+        # What began like a recording came to work, and is in history as a transcription that failed.
+        assert [one["filename"] for one in done if one["status"] != "completed"] == ["cut.wav"]
+        archive_id = report["archive"]["id"]
+        bad = [*operator.files(archive_id, "failed"), *operator.files(archive_id, "skipped")]
+        assert {one["location"]: one["reason"] for one in bad} == expected
+        assert len(bad) == len(expected)
+        assert all(one["message"] for one in bad)
 
-    with archive_run(stack, manifest, "sixty") as third:
-        _, out, _ = third.end()
-    again = json.loads(out)["archive"]
-    assert again["counts"] == report["archive"]["counts"]
-    assert [(one["id"], one["status"]) for one in operator.history()] == [(one["id"], one["status"]) for one in done]
+        with archive_run(stack, manifest, "sixty") as third:
+            _, out, _ = third.end()
+        again = json.loads(out)["archive"]
+        assert again["counts"] == report["archive"]["counts"]
+        assert [(one["id"], one["status"]) for one in operator.history()] == [(one["id"], one["status"]) for one in done]
 
 
 def test_a_long_file_whose_worker_is_killed_goes_on_and_no_finished_block_is_heard_again(
@@ -183,27 +190,31 @@ def test_a_long_file_whose_worker_is_killed_goes_on_and_no_finished_block_is_hea
 ) -> None:
     (tmp_path / "talks").mkdir()
     (tmp_path / "talks" / "talk.wav").write_bytes(recordings.long(45, seed=77))
-    operator = Operator(stack, "talks")
-    before = _kept(stack)
+    with Operator(stack, "talks") as operator:
+        before = _kept(stack)
 
-    def heard() -> dict[str, int]:
-        return {name: at for name, at in _kept(stack).items() if name not in before}
+        def heard() -> dict[str, int]:
+            return {name: at for name, at in _kept(stack).items() if name not in before}
 
-    with archive_run(stack, tmp_path / "talks", "talks", **IN_BLOCKS) as command:
-        stacks.until(lambda: len(heard()) >= 2, "two finished blocks", LONGEST_SECS)
-        busy = max(command.dask_workers(), key=lambda one: one.cpu_times().user)
-        busy.kill()
-        busy.wait(LONGEST_SECS)
-        finished = heard()
-        code, out, said = command.end()
-    assert code == 0, said
-    blocks = heard()
-    assert len(blocks) >= len(finished) + 2
-    # The result of a block that is heard again is written again.
-    assert {name: blocks[name] for name in finished} == finished
-    assert json.loads(out)["archive"]["counts"]["completed"] == 1
-    (done,) = operator.history()
-    assert (done["filename"], done["status"]) == ("talk.wav", "completed")
+        with archive_run(stack, tmp_path / "talks", "talks", **IN_BLOCKS) as command:
+            stacks.until(lambda: len(heard()) >= 2, "two finished blocks", LONGEST_SECS)
+            busy = next(one for one in command.dask_workers() if _has_open(one, "decoded.s16"))
+            busy.kill()
+            busy.wait(LONGEST_SECS)
+            finished = heard()
+            code, out, said = command.end()
+        assert code == 0, said
+        blocks = heard()
+        assert len(blocks) >= len(finished) + 2
+        # The result of a block that is heard again is written again.
+        assert {name: blocks[name] for name in finished} == finished
+        assert json.loads(out)["archive"]["counts"]["completed"] == 1
+        (done,) = operator.history()
+        assert (done["filename"], done["status"]) == ("talk.wav", "completed")
+
+
+def _has_open(process: psutil.Process, name: str) -> bool:
+    return any(Path(file.path).name == name for file in process.open_files())
 
 
 def _kept(stack: stacks.Stack) -> dict[str, int]:
