@@ -7,8 +7,8 @@ import sys
 from dataclasses import asdict, fields
 from typing import Any
 
+from lakehouse.rows import options_from_row
 from schemas.archives import Archive, ArchiveCounts, ArchiveFile, ArchiveKind, ArchiveStatus, FileStatus
-from schemas.domain import JobOptions, SpeakerHint
 
 Row = dict[str, Any]
 
@@ -38,7 +38,7 @@ def archive_from_row(row: Row) -> Archive:
     return Archive(
         kind=ArchiveKind(row["kind"]),
         status=ArchiveStatus(row["status"]),
-        options=JobOptions(row["non_speech"], SpeakerHint(row["min_speakers"], row["max_speakers"])),
+        options=options_from_row(row),
         counts=ArchiveCounts(**{name: row[name] for name in _COUNTS}),
         created_at=row["created_at"].astimezone(dt.UTC),
         updated_at=row["updated_at"].astimezone(dt.UTC),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import polars as pl
 from deltalake import DeltaTable
 
-from lakehouse.rows import job_from_row
+from lakehouse.rows import OPTION_COLUMNS, job_from_row
 from schemas.domain import Job
 
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
@@ -58,7 +58,7 @@ class TranscriptionReader:
     def cacheable(self, min_version: int) -> pl.DataFrame:
         """What the whole-file cache is built of: ids and keys of all completed, not cached jobs."""
         wanted = (pl.col("status") == "completed") & ~pl.col("cached")
-        columns = ("id", "account", "sha256", "non_speech", "engine_revision")
+        columns = ("id", "account", "sha256", "engine_revision", *OPTION_COLUMNS)
         return self._reader.collect(lambda t: t.filter(wanted).select(columns), min_version)
 
     def jobs(self, ids: Collection[int], min_version: int) -> dict[int, Job]:

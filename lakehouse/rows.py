@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Final
 
 from schemas.domain import ApiKey, Job, JobOptions, JobStatus, SpeakerHint, Transcript
 
@@ -33,13 +33,21 @@ def job_row(job: Job) -> Row:
     return row
 
 
+OPTION_COLUMNS: Final = ("non_speech", "min_speakers", "max_speakers")
+
+
+def options_from_row(row: Row) -> JobOptions:
+    """What was asked, from a row that has ``OPTION_COLUMNS``; rows from before there were hints have no fewest number."""
+    return JobOptions(row["non_speech"], SpeakerHint(row["min_speakers"] or 1, row["max_speakers"]))
+
+
 def job_from_row(row: Row) -> Job:
     """A job from a row of job_events or transcriptions; further columns are ignored."""
     return Job(
         status=JobStatus(row["status"]),
         created_at=_utc(row["created_at"]),
         updated_at=_utc(row["updated_at"]),
-        options=JobOptions(row["non_speech"], SpeakerHint(row["min_speakers"] or 1, row["max_speakers"])),
+        options=options_from_row(row),
         # Null in events from before there were revisions.
         revision=row["revision"] or 0,
         **{name: row[name] for name in _PLAIN},

@@ -14,19 +14,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lakehouse.rows import OPTION_COLUMNS, options_from_row
 from schemas.domain import Job, JobOptions, NewJob
 
 TAIL_ENTRIES = 65_536
 
 
 @lru_cache(maxsize=4096)
-def _context(account: str, non_speech: bool, engine_revision: str) -> int:
-    text = f"{account}\0{int(non_speech)}\0{engine_revision}".encode()
+def _context(account: str, options: JobOptions, engine_revision: str) -> int:
+    text = f"{account}\0{options}\0{engine_revision}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 def _key(sha256: str, account: str, options: JobOptions, engine_revision: str) -> int:
-    return int(sha256[:16], 16) ^ _context(account, options.non_speech, engine_revision)
+    return int(sha256[:16], 16) ^ _context(account, options, engine_revision)
 
 
 class ResultCache:
@@ -41,10 +42,11 @@ class ResultCache:
         return len(self._keys) + len(self._tail)
 
     def load(self, rows: pl.DataFrame) -> None:
-        """Add many at once: columns id, account, sha256, non_speech, engine_revision."""
-        for (account, non_speech, revision), group in rows.group_by("account", "non_speech", "engine_revision"):
+        """Add many at once: columns id, sha256, account, engine_revision and those of the options."""
+        for (account, revision, *options), group in rows.group_by("account", "engine_revision", *OPTION_COLUMNS):
             prefixes = np.frombuffer(bytes.fromhex("".join(group["sha256"].str.slice(0, 16).to_list())), ">u8")
-            mixed = prefixes.astype(np.uint64) ^ np.uint64(_context(str(account), bool(non_speech), str(revision)))
+            asked = options_from_row(dict(zip(OPTION_COLUMNS, options, strict=True)))
+            mixed = prefixes.astype(np.uint64) ^ np.uint64(_context(str(account), asked, str(revision)))
             self._keys = np.concatenate([self._keys, mixed])
             self._ids = np.concatenate([self._ids, group["id"].to_numpy()])
         self._sort()

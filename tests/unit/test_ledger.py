@@ -15,7 +15,7 @@ from lakehouse.ledger import Ledger
 from lakehouse.ledger.jobs import cost_usd
 from lakehouse.location import Location
 from lakehouse.objects import Objects
-from schemas.domain import Job, JobOptions, JobStatus
+from schemas.domain import Job, JobOptions, JobStatus, SpeakerHint
 from schemas.errors import Conflict, NotFound
 from schemas.settings import Settings
 from tests.lakehouse_kit import home, new_job, outcome, read_job, read_jobs, transcript
@@ -80,6 +80,20 @@ async def test_an_earlier_result_answers_the_same_question_only(tmp_path: Path) 
             new_job("one", engine_revision="engines-2"),
         ):
             assert (await ledger.create_job(other)).status is JobStatus.SUBMITTED
+        # The second round asks an index that was loaded from the table.
+        await ledger.close()
+        ledger = await Ledger.open(settings)
+    await ledger.close()
+
+
+async def test_the_same_sound_asked_with_other_options_hides_no_result(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    ledger = await Ledger.open(settings)
+    asked = [JobOptions(speakers=SpeakerHint(n, n)) for n in (1, 2)] + [JobOptions(), JobOptions(non_speech=True)]
+    jobs = [await finish(ledger, new_job("one", options=options, use_cache=False)) for options in asked]
+    for _ in range(2):
+        for options, source in zip(asked, jobs, strict=True):
+            assert (await ledger.create_job(new_job("one", options=options))).cached_from == source.id, options
         # The second round asks an index that was loaded from the table.
         await ledger.close()
         ledger = await Ledger.open(settings)
