@@ -1,12 +1,8 @@
-"""The blocking side of a table writer: one Delta handle, commits with a mark, the flush, and checkpoints.
+"""The blocking side of a table writer: commits with a mark, the flush, and checkpoints.
 
 Every commit carries a *mark*, the version of the table's app transaction ``app_id``. Before anything is sent again after an
-error, the table is reopened and asked whether that mark is in it already: Delta itself would accept the same transaction
-twice on a fresh handle. It does refuse a handle that has not seen the last mark, so a commit thought lost that lands late
-is always noticed before the next one succeeds.
-
-A handle gets slower with each commit since the checkpoint it was opened on, and gains nothing by checkpoints written later.
-So after each checkpoint the handle is opened anew.
+error, the table is opened and asked whether that mark is in it already. A commit takes the version after the last one
+seen, and a version is taken once: so a commit thought lost that lands late is always noticed before the next one succeeds.
 """
 
 from __future__ import annotations
@@ -21,16 +17,15 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 from deltalake import (
-    CommitProperties,
     DeltaTable,
     PostCommitHookProperties,
     Schema,
-    Transaction,
     WriterProperties,
 )
 from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
+from lakehouse import delta_log
 from lakehouse.durable import fsync_checkpoint, fsync_commits, fsync_with_parents
 from lakehouse.location import Location
 from lakehouse.maintenance.files import Exchange, write_file
@@ -59,10 +54,10 @@ class Appender:
         self._guard = guard
         self._store = location.store(f"tables/{table.name}")
         self._flushed = Path(self.uri) if location.fsync else None
-        self._handle: DeltaTable
         self._stale = False
         self.version = -1
         self.mark = -1
+        self._columns: frozenset[str]
         try:
             self._open()
         except TableNotFoundError:
@@ -70,7 +65,7 @@ class Appender:
             self._open()
         self._fit_columns()
         # A killed process flushed every commit but perhaps its last, and whoever reads that one now may rely on it.
-        if self._flushed and (self._flushed / "_delta_log" / f"{self.version:020d}.json").exists():
+        if self._flushed and (self._flushed / delta_log.entry_path(self.version)).exists():
             fsync_commits(self._flushed, self.version, self.version)
         self._durable_version = self.version
         self.checkpointed = self.version - self.version % checkpoint_interval
@@ -80,9 +75,8 @@ class Appender:
 
         Raises Conflict for one that differs otherwise, before anything is read or written wrongly.
         """
-        found = {field.name for field in self._handle.schema().fields}
         columns = {column.name: column for column in self.table.schema}
-        differing = found ^ set(columns)
+        differing = self._columns ^ set(columns)
         if not all(name in columns and columns[name].nullable for name in differing):
             names = ", ".join(sorted(differing))
             raise Conflict(
@@ -93,7 +87,7 @@ class Appender:
         if differing:
             self._guard()
             added = Schema.from_arrow(pa.schema([column for column in self.table.schema if column.name in differing]))
-            self._handle.alter.add_columns(added.fields, post_commithook_properties=_NO_HOOKS)
+            DeltaTable(self.uri).alter.add_columns(added.fields, post_commithook_properties=_NO_HOOKS)
             log.info("the table %s has new columns: %s", self.table.name, ", ".join(sorted(differing)))
             self._open()
 
@@ -139,10 +133,8 @@ class Appender:
             handle = DeltaTable(self.uri)
             handle.delete(predicate, writer_properties=WRITER_PROPERTIES, post_commithook_properties=_NO_HOOKS)
         except BaseException as error:
-            raise CommitError(self.table.name, []) from error
-        finally:
-            # The kept handle has not seen this version.
             self._stale = True
+            raise CommitError(self.table.name, []) from error
         self.version = handle.version()
         self._flush([])
 
@@ -178,10 +170,8 @@ class Appender:
             # A handle does not take note of a transaction made of actions.
             handle.update_incremental()
         except BaseException as error:
-            raise CommitError(self.table.name, []) from error
-        finally:
-            # The kept handle has not seen this version.
             self._stale = True
+            raise CommitError(self.table.name, []) from error
         self.version = handle.version()
         self._flush([])
         return True
@@ -193,7 +183,6 @@ class Appender:
         if self._flushed:
             fsync_checkpoint(self._flushed, handle.version())
         self.checkpointed = handle.version()
-        self._stale = True
 
     def _create(self, location: Location) -> None:
         configuration: dict[str, str | None] = {
@@ -206,28 +195,21 @@ class Appender:
             fsync_with_parents(self._flushed, location.folder)
 
     def _open(self) -> None:
-        # Cleared first: a checkpoint that ends meanwhile must not be missed.
+        """Learn what is committed. Raises Conflict for a table that only other programs may write."""
+        handle = DeltaTable(self.uri)
+        delta_log.check_appendable(handle)
+        found = handle.transaction_version(self._app_id)
+        self.version, self.mark = handle.version(), -1 if found is None else found
+        self._columns = frozenset(field.name for field in handle.schema().fields)
         self._stale = False
-        self._handle = DeltaTable(self.uri)
-        self.version = self._handle.version()
-        found = self._handle.transaction_version(self._app_id)
-        self.mark = -1 if found is None else found
 
     def _write(self, data: pa.Table, mark: int) -> None:
-        # Delta's own writer plans a query for every append: of one row, 16 ms against 7 for the same file named here.
         frame = pl.from_arrow(data)
         assert isinstance(frame, pl.DataFrame)  # noqa: S101 - of a table it always is
         file = write_file(self._store, f"part-{uuid.uuid4().hex}.parquet", frame, self.table)
-        self._handle.create_write_transaction(
-            [AddAction(file.path, file.size_bytes, {}, int(time.time() * 1000), True, file.stats)],
-            mode="append",
-            schema=self._handle.schema(),
-            commit_properties=CommitProperties(app_transactions=[Transaction(self._app_id, mark)]),
-            post_commithook_properties=_NO_HOOKS,
-        )
-        # A handle does not take note of a transaction made of actions.
-        self._handle.update_incremental()
-        self.version, self.mark = self._handle.version(), mark
+        version, now_ms = self.version + 1, int(time.time() * 1000)
+        delta_log.append(self._store, version, file, app_id=self._app_id, mark=mark, now_ms=now_ms)
+        self.version, self.mark = version, mark
 
     def _flush(self, seen: list[int]) -> None:
         # Not tried again for this commit: after a failed fsync the kernel may drop the pages and call the next a success.

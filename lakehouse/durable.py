@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
+from lakehouse.delta_log import entry_path
+
 
 def fsync_path(path: Path) -> None:
     """Flush one file or folder. Raises OSError; after that error nothing may be assumed about the file."""
@@ -44,7 +46,7 @@ def fsync_commits(table: Path, first: int, last: int) -> None:
     """Flush versions ``first`` to ``last`` of a local Delta table: data files, log files, and their folders."""
     log = table / "_delta_log"
     for version in range(first, last + 1):
-        entry = log / f"{version:020d}.json"
+        entry = table / entry_path(version)
         for line in entry.read_bytes().splitlines():
             action = json.loads(line)
             if "add" in action:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import re
@@ -106,12 +107,16 @@ def write_file(store: ObjectStore, path: str, frame: pl.DataFrame, table: Table)
 
 
 def _stats(frame: pl.DataFrame, table: Table) -> dict[str, Any]:
-    values = frame.select(table.stats)
-    moments = [name for name, kind in values.schema.items() if isinstance(kind, pl.Datetime)]
-    shown = values.with_columns(pl.col(moments).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    # Column by column: a query over the frame takes ten times as long for one row.
+    columns = {name: frame[name] for name in table.stats}
     return {
         "numRecords": frame.height,
-        "minValues": shown.min().to_dicts()[0],
-        "maxValues": shown.max().to_dicts()[0],
-        "nullCount": shown.null_count().to_dicts()[0],
+        "minValues": {name: _shown(column.min()) for name, column in columns.items()},
+        "maxValues": {name: _shown(column.max()) for name, column in columns.items()},
+        "nullCount": {name: column.null_count() for name, column in columns.items()},
     }
+
+
+def _shown(value: Any) -> Any:
+    """As Delta's statistics have it; our moments are UTC."""
+    return f"{value:%Y-%m-%dT%H:%M:%S.%f}Z" if isinstance(value, dt.datetime) else value

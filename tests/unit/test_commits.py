@@ -8,8 +8,9 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from lakehouse.appender import Appender, Row
 from lakehouse.commits import TableWriter
@@ -32,6 +33,10 @@ async def open_writer(folder: Path, *, interval: int = 20, fsync: bool = False, 
 
 def ids(writer: TableWriter) -> list[int]:
     return sorted(DeltaTable(writer.uri).to_pyarrow_table()["id"].to_pylist())
+
+
+def file_sizes(folder: Path) -> list[int]:
+    return [path.stat().st_size for path in folder.rglob("part-*.parquet")]
 
 
 class Unlucky(Appender):
@@ -186,3 +191,37 @@ async def test_a_table_of_an_earlier_version_gets_the_columns_that_may_be_null(t
         await writer.close()
     assert pl.scan_delta(writer.uri).sort("id").collect().rows() == [(1, None), (2, "red"), (3, "red")]
     assert writer.mark == 9
+
+
+async def test_a_version_that_somebody_else_took_is_followed(tmp_path: Path) -> None:
+    writer = await open_writer(tmp_path)
+    await writer.append([{"id": 1}])
+    write_deltalake(writer.uri, pa.table({"id": [2]}, schema=TABLE.schema), mode="append")
+    await writer.append([{"id": 3}])
+    await writer.close()
+    assert ids(writer) == [1, 2, 3]
+    assert writer.version == DeltaTable(writer.uri).version() == 3
+
+
+async def test_what_is_committed_is_what_delta_itself_would_have_told(tmp_path: Path) -> None:
+    writer = await open_writer(tmp_path)
+    await writer.append([{"id": 4}, {"id": 2}], mark=7)
+    await writer.close()
+    table = DeltaTable(writer.uri)
+    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    assert files.select("num_records", "min.id", "max.id", "null_count.id").rows() == [(2, 2, 4, 0)]
+    assert files["size_bytes"].to_list() == file_sizes(tmp_path)
+    assert table.transaction_version("test") == 7
+    assert [entry["operation"] for entry in table.history()] == ["WRITE", "CREATE TABLE"]
+    assert table.to_pyarrow_dataset().count_rows(filter=pc.field("id") > 2) == 1
+
+
+async def test_a_table_that_asks_more_of_a_writer_is_refused_and_left_alone(tmp_path: Path) -> None:
+    writer = await open_writer(tmp_path)
+    await writer.append([{"id": 1}])
+    await writer.close()
+    DeltaTable(writer.uri).alter.add_constraint({"positive": "id > 0"})
+    with pytest.raises(Conflict, match="writer version 3") as caught:
+        await open_writer(tmp_path)
+    assert caught.value.code == "other_protocol"
+    assert ids(writer) == [1]
