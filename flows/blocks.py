@@ -1,6 +1,7 @@
 """A long recording cut into blocks of minutes, and what is found in one: a plain value that can be kept and read back.
 
 A block is known by its sound and by what is asked of it, so the result of one is good wherever that sound comes again.
+Its utterances are those of the whole recording: one that runs over an edge is heard whole, by the block it mostly lies in.
 What is kept is sealed with a key made of the sound: once a recording is deleted, nobody can read what was heard in it.
 """
 
@@ -18,25 +19,26 @@ import orjson
 from cryptography.fernet import Fernet
 
 from audio.pcm import PcmFile
-from audio.segment import utterances
 from audio.vad import FRAME_SECS, Probabilities
-from flows import assemble
-from flows.steps import clip, shift
+from flows.steps import clip
 from schemas import wire
-from schemas.domain import Recognition, Seconds, Segment, Span
+from schemas.domain import SAMPLE_RATE_HZ, Recognition, Seconds, Span
 from schemas.engines import VoiceWindows
 
 _QUIET_SECS: Seconds = 0.5
 """Length of the quiet stretch in whose middle a block ends."""
 _SEARCHED_SHARE = 0.2
 """The end of a block is looked for in this last share of its longest length."""
-_KEY_VERSION = 4
-"""Part of every key: raised when `HeardBlock.to_json` changes, or how utterances are made one sequence of words."""
+_KEY_VERSION = 5
+"""Part of every key: raised when `HeardBlock.to_json` changes, or what its times count from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where a block lies in its recording, and what is asked of it; ``utterances`` and ``speech`` count from its start."""
+    """Where a block lies in its recording, and what is asked of it; ``utterances`` and ``speech`` count from its start.
+
+    The spans of all blocks cover the recording once, and so do their speech and sounds; utterances may reach over an edge.
+    """
 
     number: int
     span: Span
@@ -46,12 +48,13 @@ class Block:
     sounds_key: str | None
     """What is heard in it besides speech is kept by this; None where nobody listens for that."""
     seal: bytes
-    """32 bytes that only the block's sound gives; `key` does not tell them."""
+    """32 bytes that only the sound the block hears gives; `key` does not tell them."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeardBlock:
-    """What the engines found; times count from the block's start. ``windows`` is None where nobody talks."""
+    """What the engines found. Words count from the start of their utterance, ``windows`` from that of the block; there are
+    none, and ``windows`` is None, where nobody talks."""
 
     recognitions: tuple[Recognition, ...]
     windows: VoiceWindows | None
@@ -78,16 +81,6 @@ class HeardBlock:
         """What ``sealed`` gave. Raises cryptography.fernet.InvalidToken for another seal."""
         return cls.from_json(unsealed(kept, seal))
 
-    def placed(self, offset_secs: Seconds) -> HeardBlock:
-        """The same, counted from the start of a recording in which the block begins at ``offset_secs``."""
-        moved = None if self.windows is None else self.windows.shifted(offset_secs)
-        return HeardBlock(tuple(shift(r, offset_secs) for r in self.recognitions), moved)
-
-    def segments(self) -> tuple[Segment, ...]:
-        """Its words in segments of one speaker: who spoke is known only once the whole recording is heard."""
-        words = [w for r in self.recognitions for w in r.words]
-        return assemble.segments_of(words, [0] * len(words))
-
 
 def bounds(probabilities: Probabilities, duration_secs: Seconds, longest_secs: Seconds) -> list[Span]:
     """The recording cut where it is quietest, so that no word is cut; none is longer than ``longest_secs``.
@@ -110,24 +103,41 @@ def blocks_of(
     pcm: PcmFile,
     probabilities: Probabilities,
     speech: Sequence[Span],
+    utterances: Sequence[Span],
     *,
     longest_secs: Seconds,
-    utterance_max_secs: Seconds,
     engine_revision: str,
     sounds_revision: str | None = None,
 ) -> list[Block]:
     """The blocks of a recording, heard for sounds too if ``sounds_revision`` names an engine. Reads all of it once."""
+    spans = bounds(probabilities, pcm.duration_secs, longest_secs)
+    middles = [(u.start_secs + u.end_secs) / 2 for u in utterances]
+    # Utterances are sorted by start and by end, so their middles are too: each block has a run of them.
+    edges = np.searchsorted(middles, [span.start_secs for span in spans[1:]]).tolist()
     found = []
-    for number, span in enumerate(bounds(probabilities, pcm.duration_secs, longest_secs)):
-        first, last = round(span.start_secs / FRAME_SECS), round(span.end_secs / FRAME_SECS + 0.49)
-        asked = utterances(probabilities[first:last], span.duration_secs, utterance_max_secs)
+    for number, (span, first, last) in enumerate(zip(spans, [0, *edges], [*edges, len(utterances)], strict=True)):
+        asked = tuple(_from(span.start_secs, u) for u in utterances[first:last])
         talk = clip(speech, span)
-        sound = pcm.read_bytes(span)
-        key = _key(sound, engine_revision, wire.spans_to_json(asked), wire.spans_to_json(talk))
-        sounds_key = _key(sound, sounds_revision, "sounds") if sounds_revision else None
+        reach = _reach(span, utterances[first:last])
+        sound = pcm.read_bytes(reach)
+        placed = wire.spans_to_json([_from(reach.start_secs, span)])
+        key = _key(sound, engine_revision, placed, wire.spans_to_json(asked), wire.spans_to_json(talk))
+        sounds_key = _key(sound, sounds_revision, placed, "sounds") if sounds_revision else None
         seal = hashlib.blake2b(sound, digest_size=32, person=b"seal").digest()
-        found.append(Block(number, span, tuple(asked), tuple(talk), key, sounds_key, seal))
+        found.append(Block(number, span, asked, tuple(talk), key, sounds_key, seal))
     return found
+
+
+def _reach(span: Span, utterances: Sequence[Span]) -> Span:
+    """All that is heard for a block: its span, and what its utterances reach beyond."""
+    spans = [span, *utterances]
+    return Span(min(s.start_secs for s in spans), max(s.end_secs for s in spans))
+
+
+def _from(start_secs: Seconds, span: Span) -> Span:
+    """``span`` counted from ``start_secs``, to the sample: the same wherever in a recording both lie."""
+    start, end = (round((at - start_secs) * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ for at in (span.start_secs, span.end_secs))
+    return Span(start, end)
 
 
 def sealed(data: Any, seal: bytes) -> str:

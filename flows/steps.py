@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from audio.decode import Decoded, Decoder
@@ -21,7 +21,7 @@ from flows.client import ClaimedJob, OperatorClient
 from flows.marks import marked
 from flows.progress import Reporter
 from flows.text import readable
-from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Transcript, Turn, Word
+from schemas.domain import Recognition, Seconds, SoundEvent, Span, SpeakerHint, Transcript, Turn
 from schemas.engines import EngineInfo, VoiceWindows
 from schemas.settings import EngineSettings, JobSettings
 
@@ -195,14 +195,6 @@ async def compose(tools: Tools, job: ClaimedJob, heard: Listening, found: Heard,
         processing_secs=round(time.monotonic() - began, 3),
         engine_revision=job.engine_revision,
     )
-
-
-def shift(recognition: Recognition, offset_secs: Seconds) -> Recognition:
-    """The same words, counted from the start of the recording."""
-    words = tuple(
-        Word(w.text, w.start_secs + offset_secs, w.end_secs + offset_secs, w.confidence) for w in recognition.words
-    )
-    return replace(recognition, words=words)
 
 
 def blocks(duration_secs: Seconds, length_secs: Seconds = BLOCK_SECS) -> list[Span]:

@@ -31,13 +31,14 @@ from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.states import Crashed
 from prefect.tasks import exponential_backoff
 
-from audio.joining import joined
+from flows.block_words import BlockWords
 from flows.blocks import Block, HeardBlock, blocks_of, sealed, unsealed
 from flows.client import ClaimedJob
 from flows.progress import Reporter
 from flows.steps import Heard, Listening, Tools, detector
 from schemas import wire
 from schemas.domain import Recognition, Seconds, SoundEvent, Span
+from schemas.engines import VoiceWindows
 from schemas.errors import Conflict, InvalidRequest, NotFound
 
 _FIRST_WAIT_SECS: Seconds = 1.0
@@ -61,13 +62,16 @@ class Recording:
     reporter: Reporter
     blocks: list[Block]
     loop: asyncio.AbstractEventLoop
-    found: dict[int, HeardBlock] = field(default_factory=dict)
+    words: BlockWords = field(init=False)
+    windows: dict[int, VoiceWindows | None] = field(default_factory=dict)
+    """Of finished blocks, counted from the start of the recording; None where nobody talks."""
     sounds: dict[int, list[SoundEvent]] = field(default_factory=dict)
     computed: set[int] = field(default_factory=set)
     in_flight: asyncio.Semaphore = field(init=False)
     """As many utterances as keep the recognisers busy, beside those of short recordings: these wait in another lane."""
 
     def __post_init__(self) -> None:
+        self.words = BlockWords(self.blocks)
         self.in_flight = asyncio.Semaphore(self.tools.utterances_at_once)
 
     async def hear(self, number: int) -> str:
@@ -77,8 +81,7 @@ class Recording:
             utterances = [group.create_task(self._recognize(block, n)) for n in range(len(block.utterances))]
             windows = group.create_task(self._observe(block)) if block.speech else None
         self.computed.add(number)
-        found = joined([u.result() for u in utterances], block.utterances)
-        heard = HeardBlock(tuple(found), windows.result() if windows else None)
+        heard = HeardBlock(tuple(u.result() for u in utterances), windows.result() if windows else None)
         return heard.sealed(block.seal)
 
     async def hear_sounds(self, number: int) -> str:
@@ -90,7 +93,9 @@ class Recording:
     def take(self, number: int, found: str) -> None:
         """A block is finished, now or in an earlier run; runs in the worker's loop."""
         block = self.blocks[number]
-        self.found[number] = HeardBlock.opened(found, block.seal).placed(block.span.start_secs)
+        heard = HeardBlock.opened(found, block.seal)
+        self.words.take(number, heard.recognitions)
+        self.windows[number] = None if heard.windows is None else heard.windows.shifted(block.span.start_secs)
         self._tell()
 
     def take_sounds(self, number: int, found: str) -> None:
@@ -104,10 +109,9 @@ class Recording:
 
     def _tell(self) -> None:
         whole = self.heard.pcm.duration_secs
-        done = {n: self.blocks[n].span.duration_secs for n in self.found}
+        done = {n: self.blocks[n].span.duration_secs for n in self.windows}
         self.reporter.done(sum(done.values()) / whole, sum(s for n, s in done.items() if n not in self.computed) / whole)
-        first = next((n for n in range(len(self.blocks)) if n not in self.found), len(self.blocks))
-        self.reporter.blocks([self.found[n].segments() for n in range(first)])
+        self.reporter.blocks(self.words.settled())
 
     async def _recognize(self, block: Block, number: int) -> Recognition:
         span = block.utterances[number]
@@ -184,8 +188,8 @@ async def hear_in_blocks(tools: Tools, job: ClaimedJob, heard: Listening, report
         heard.pcm,
         heard.probabilities,
         heard.speech,
+        heard.utterances,
         longest_secs=tools.jobs.block_secs,
-        utterance_max_secs=tools.engines.utterance_max_secs,
         engine_revision=job.engine_revision,
         sounds_revision=listens.revision if listens else None,
     )
@@ -194,11 +198,10 @@ async def hear_in_blocks(tools: Tools, job: ClaimedJob, heard: Listening, report
     await _run_to_the_end(recording)
     logger.info("job %d: %d blocks, %d of them heard now", job.id, len(blocks), len(recording.computed))
     reporter.stage("speakers")
-    found = [recording.found[block.number] for block in blocks]
-    windows = [f.windows for f in found if f.windows is not None]
+    windows = [w for number in range(len(blocks)) if (w := recording.windows[number]) is not None]
     turns = await tools.client.resolve(windows, heard.speech, job.speakers) if windows else []
     sounds = [sound for number in sorted(recording.sounds) for sound in recording.sounds[number]]
-    return Heard([r for f in found for r in f.recognitions], turns, sounds)
+    return Heard(recording.words.whole(), turns, sounds)
 
 
 async def _run_to_the_end(recording: Recording) -> None:

@@ -1,4 +1,5 @@
-"""Sounds without speech give no words, words keep their order, a cut moved about loses and doubles none, no false marks."""
+"""Sounds without speech give no words, words keep their order, a cut or the edge of a block moved about loses and doubles
+none, no false marks."""
 
 from __future__ import annotations
 
@@ -15,8 +16,10 @@ from audio.pcm import PcmFile, to_int16
 from audio.segment import utterances
 from audio.vad import VoiceActivity
 from flows.assemble import segments_of
+from flows.block_words import BlockWords
+from flows.blocks import blocks_of
 from flows.marks import marked
-from schemas.domain import SAMPLE_RATE_HZ, Word
+from schemas.domain import SAMPLE_RATE_HZ, Span, Word
 from schemas.engines import Samples
 from schemas.settings import Settings
 from serve.asr.pocketsphinx import PocketsphinxRecognizer
@@ -48,6 +51,23 @@ def heard(voice_activity: VoiceActivity, engine: PocketsphinxRecognizer, samples
     words = [word for recognition in found for word in recognition.words]
     assert all(before.end_secs <= after.start_secs for before, after in pairwise(words))
     return words
+
+
+def heard_in_blocks(
+    voice_activity: VoiceActivity, engine: PocketsphinxRecognizer, pcm: PcmFile, longest_secs: float, max_secs: float
+) -> tuple[list[Word], int]:
+    """Words of a recording as they are found where it is long, its blocks heard last to first; utterances over an edge."""
+    found = voice_activity.probabilities(pcm)
+    asked = utterances(found, pcm.duration_secs, max_secs)
+    blocks = blocks_of(pcm, found, [], asked, longest_secs=longest_secs, engine_revision="e")
+    words = BlockWords(blocks)
+    for block in reversed(blocks):
+        at = block.span.start_secs
+        pieces = [pcm.read(Span(at + u.start_secs, at + u.end_secs)) for u in block.utterances]
+        words.take(block.number, engine.recognize(pieces) if pieces else [])
+    edges = [block.span.start_secs for block in blocks[1:]]
+    over = sum(1 for u in asked if any(u.start_secs < edge < u.end_secs for edge in edges))
+    return [word for recognition in words.whole() for word in recognition.words], over
 
 
 def texts(words: list[Word]) -> list[str]:
@@ -105,6 +125,23 @@ def test_a_recorded_reader_is_heard_the_same_where_he_is_cut(
     whole = heard(voice_activity, recognizer, samples, 30.0)
     assert len(whole) > 30
     assert texts(heard(voice_activity, recognizer, samples, 3.7)) == texts(whole)
+
+
+@pytest.mark.parametrize("max_secs", [30.0, 3.1], ids=["whole", "cut"])
+def test_the_edge_of_a_block_that_slides_over_running_speech_loses_and_doubles_no_word(
+    voice_activity: VoiceActivity, recognizer: PocketsphinxRecognizer, tmp_path: Path, max_secs: float
+) -> None:
+    samples, _ = sequence([say(s) for s in SENTENCES[:2]], gap_secs=0.25)
+    (path := tmp_path / "running.s16").write_bytes(to_int16(samples).tobytes())
+    pcm = PcmFile(path)
+    whole = heard(voice_activity, recognizer, pcm.read(Span(0.0, pcm.duration_secs)), 30.0)
+    assert len(whole) > 15
+    over = 0
+    for longest_secs in (2.2, 3.0, 3.7, 5.1):
+        words, reaching = heard_in_blocks(voice_activity, recognizer, pcm, longest_secs, max_secs)
+        assert texts(words) == texts(whole), longest_secs
+        over += reaching
+    assert over >= 4
 
 
 def test_a_recorded_reader_who_stresses_and_draws_out_nothing_gets_no_marks(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from audio.joining import joined
 from flows.assemble import attribute, segments_of, text_of
-from flows.steps import shift
 from flows.text import readable
-from schemas.domain import Recognition, SoundEvent, Word
+from schemas.domain import Recognition, SoundEvent, Span, Word
 from schemas.wire import recognition_from_json, recognition_to_json
 
 
@@ -71,7 +71,8 @@ def test_an_engine_that_punctuates_is_left_alone() -> None:
 
 def test_what_a_punctuating_engine_left_bare_stays_bare() -> None:
     said = Recognition((Word("yes", 0.1, 0.4), Word("7", 0.5, 0.8)), "en", punctuated=True)
-    arrived = shift(recognition_from_json(recognition_to_json(said)), 2.0)
+    (arrived,) = joined([recognition_from_json(recognition_to_json(said))], [Span(2.0, 3.0)])
+    assert arrived.words[0].start_secs == 2.1
     segments = segments_of(arrived.words, [0, 0])
     assert readable(segments, punctuated=arrived.punctuated) == segments
     assert [s.text for s in readable(segments)] == ["Yes 7."]
