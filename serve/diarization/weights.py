@@ -20,8 +20,8 @@ _DISTRIBUTION: Final = "Resemblyzer"
 _WEIGHTS: Final = "pretrained.pt"
 
 MAX_SPEAKERS: Final = 8
-_METHOD_VERSION: Final = 3
-"""Raised when windows, features or clustering change what comes out."""
+_METHOD_VERSION: Final = 4
+"""Raised when where speech is looked for, windows, features or clustering change what comes out."""
 
 
 def weights_path() -> Path:
