@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audio.bandwidth import narrow_band
 from audio.decode import Decoded, Decoder
 from audio.encode import encode_playback
 from audio.joining import joined
@@ -78,7 +79,8 @@ async def listen(tools: Tools, source: Path, folder: Path) -> Listening:
     decoded = await tools.decoder.decode(source, target)
     pcm = PcmFile(target)
     probabilities = await asyncio.to_thread(tools.voice_activity.probabilities, pcm)
-    speech = talk(probabilities, pcm.duration_secs)
+    narrow = await asyncio.to_thread(narrow_band, pcm)
+    speech = talk(probabilities, pcm.duration_secs, narrow=narrow)
     spans = utterances(probabilities, pcm.duration_secs, tools.engines.utterance_max_secs)
     return Listening(pcm, decoded, speech, voiced(probabilities, pcm.duration_secs), spans, probabilities)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audio.bandwidth import narrow_band
 from audio.decode import Decoder
 from audio.joining import joined
 from audio.pcm import PcmFile, to_float
@@ -72,7 +73,7 @@ class Listener:
     def turns(self, samples: Samples) -> list[Turn]:
         """Who speaks when, observed in blocks of five minutes and resolved once."""
         duration = len(samples) / SAMPLE_RATE_HZ
-        speech = talk(self._voice_activity.probabilities(samples), duration)
+        speech = talk(self._voice_activity.probabilities(samples), duration, narrow=narrow_band(samples))
         if not speech:
             return []
         windows = []
