@@ -13,7 +13,7 @@ from schemas.engines import Samples
 
 _FRAME_SAMPLES: Final = 512
 _NUM_FRAMES: Final = 400
-"""Frames looked at, evenly spread: hours cost what seconds do, some 5 ms."""
+"""Frames looked at, evenly spread: hours cost what seconds do, some 7 ms."""
 _SPEECH_HZ: Final = (300, 3_400)
 _ABOVE_HZ: Final = 4_300
 _EMPTY_DB: Final = -50.0
