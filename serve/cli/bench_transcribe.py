@@ -29,8 +29,8 @@ Pcm = NDArray[np.int16]
 
 _SHORT_SECS = 10.0
 _POLL_SECS = 0.02
-# Asking fifty times a second for a minute would take a tenth of a core from what is measured.
-_LONG_POLL_SECS = 0.25
+# Fifty times a second for a minute would take half a core from what is measured; a second is under a hundredth of it.
+_LONG_POLL_SECS = 1.0
 _CACHE_HITS = 20
 _BUSY_LOAD = 0.7
 # Digital silence between rendered words misleads pocketsphinx; -54 dBFS of noise is what a quiet room has.
