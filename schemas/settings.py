@@ -170,6 +170,9 @@ class EngineSettings(_Concern):
     asr_model: str = Field(
         "", description="Recogniser's model: a folder, a `.nemo` file or a hub name; empty: the engine's."
     )
+    asr_language: str = Field(
+        "", description="Language spoken, as Whisper or Canary names it (`en`, `de`); empty: detected, or the model's own."
+    )
     diarizer_engine: str = Field(
         "", description="Diariser: `resemblyzer`, `sortformer` or `nemo-embeddings`; empty: the profile's."
     )

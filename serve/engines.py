@@ -24,6 +24,7 @@ from schemas.engines import (
 )
 from schemas.errors import FluxionsError, InvalidParameter, Unavailable
 from schemas.settings import Settings
+from serve.asr.language import VARIABLE as LANGUAGE
 from serve.models import cannot_load, why_not
 
 SLOTS: Final[tuple[Slot, ...]] = get_args(Slot)
@@ -122,6 +123,12 @@ def choice(settings: Settings, slot: Slot) -> EngineChoice:
             f"{variable}_MODEL is {model!r}, but the engine {engine} brings its own model; choose another with "
             f"{variable}_ENGINE, or leave {variable}_MODEL empty",
             param=f"{variable}_MODEL",
+        )
+    if slot == "recognizer" and known.model is None and engines.asr_language:
+        raise InvalidParameter(
+            f"{LANGUAGE} is {engines.asr_language!r}, but the engine {engine} hears one language only; leave {LANGUAGE} "
+            f"empty, or choose another engine with {variable}_ENGINE",
+            param=LANGUAGE,
         )
     return EngineChoice(slot, engine, model or known.model or "", engines, f"{variable}_MODEL", settings.home / "cache")
 

@@ -72,6 +72,7 @@ def canary(folder: Path) -> Path:
             "type": "agg",
             "langs": {
                 "spl_tokens": {"dir": str(folder / "special"), "type": "bpe"},
+                "de": {"dir": str(english), "type": "bpe"},
                 "en": {"dir": str(english), "type": "bpe"},
             },
             "custom_tokenizer": {

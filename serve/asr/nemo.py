@@ -18,6 +18,7 @@ import numpy as np
 
 from schemas.domain import SAMPLE_RATE_HZ, Recognition, Seconds
 from schemas.engines import EngineChoice, EngineInfo, RecognizerCapabilities, Samples
+from serve.asr.language import told, with_language
 from serve.asr.nemo_batch import CharacterVocabulary, NemoVocabulary, batch
 from serve.asr.nemo_canary import Canary
 from serve.asr.nemo_files import Kind, NemoRecipe, read_recipe
@@ -44,15 +45,16 @@ def describe(chosen: EngineChoice) -> EngineInfo:
     """What the file holds, without NeMo. Raises Unavailable for a model that is not there or is no recogniser."""
     files = resolve(chosen)
     recipe = read_recipe(chosen, _file(chosen, files))
+    language = _told(chosen, recipe)
     capabilities = RecognizerCapabilities(
-        languages=recipe.languages,
+        languages=(language,) if language else recipe.languages,
         word_timestamps=True,
         word_confidence=True,
         punctuation=recipe.punctuation,
         max_utterance_secs=WINDOW_SECS,
         max_batch=MAX_BATCH,
     )
-    revision = engine_revision("nemo", importlib.metadata.version("nemo_toolkit"), files, _OPTIONS)
+    revision = engine_revision("nemo", importlib.metadata.version("nemo_toolkit"), files, with_language(_OPTIONS, language))
     return EngineInfo(chosen.slot, chosen.engine, chosen.model, revision, asdict(capabilities))
 
 
@@ -60,7 +62,9 @@ def build(chosen: EngineChoice) -> NemoRecognizer:
     """The recogniser, loaded and warm: 10 s for NeMo's import, then the model. Raises Unavailable."""
     info = describe(chosen)
     file = _file(chosen, resolve(chosen))
-    recognizer = NemoRecognizer(load_model(file, torch_device(chosen)), read_recipe(chosen, file), info)
+    recipe = read_recipe(chosen, file)
+    ears = _EARS[recipe.kind](load_model(file, torch_device(chosen)), **with_language({}, _told(chosen, recipe)))
+    recognizer = NemoRecognizer(ears, info)
     recognizer.warm_up()
     return recognizer
 
@@ -68,9 +72,8 @@ def build(chosen: EngineChoice) -> NemoRecognizer:
 class NemoRecognizer:
     """A `schemas.engines.Recognizer` that works on batches. One call at a time."""
 
-    def __init__(self, model: Any, recipe: NemoRecipe, info: EngineInfo) -> None:
-        self._info = info
-        self._hear = _EARS[recipe.kind](model)
+    def __init__(self, hear: Hear, info: EngineInfo) -> None:
+        self._hear, self._info = hear, info
 
     @property
     def info(self) -> EngineInfo:
@@ -102,6 +105,10 @@ def load_model(file: Path, device: str) -> Any:
     model.preprocessor.featurizer.dither = 0.0
     model.preprocessor.featurizer.pad_to = 0
     return model.to(device).eval()
+
+
+def _told(chosen: EngineChoice, recipe: NemoRecipe) -> str | None:
+    return told(chosen, recipe.languages if recipe.kind == "multitask" else None)
 
 
 def _file(chosen: EngineChoice, files: ModelFiles) -> Path:
@@ -184,4 +191,4 @@ def _ints(values: Any) -> list[int]:
     return [int(value) for value in values]
 
 
-_EARS: Final[dict[Kind, Callable[[Any], Hear]]] = {"ctc": _Ctc, "transducer": _Transducer, "multitask": Canary}
+_EARS: Final[dict[Kind, Callable[..., Hear]]] = {"ctc": _Ctc, "transducer": _Transducer, "multitask": Canary}

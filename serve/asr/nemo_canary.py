@@ -20,9 +20,9 @@ _DEFAULT_LANGUAGE: Final = "en"
 
 
 class Canary:
-    """Hears batches in the language the model's own prompt names, English where it names none."""
+    """Hears batches in ``language``, or in what the model's own prompt names, English where it names none."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, language: str | None = None) -> None:
         from omegaconf import open_dict
 
         with open_dict(model.cfg.decoding):
@@ -38,7 +38,7 @@ class Canary:
         model.change_decoding_strategy(model.cfg.decoding)
         self._model = model
         self._vocabulary = NemoVocabulary(model.tokenizer)
-        self._language = _prompted_language(model)
+        self._language = language or _prompted_language(model)
 
     def __call__(self, utterances: Sequence[Samples]) -> list[Recognition]:
         import torch

@@ -17,6 +17,7 @@ import numpy as np
 
 from schemas.domain import SAMPLE_RATE_HZ, Recognition
 from schemas.engines import EngineChoice, EngineInfo, RecognizerCapabilities, Samples
+from serve.asr.language import told, with_language
 from serve.asr.windows import Hear, recognize_in_windows
 from serve.models import ModelFiles, cannot_load, engine_revision, resolve, torch_device
 
@@ -28,15 +29,19 @@ _OPTIONS: Final[dict[str, Any]] = {"decoding": "greedy", "window_secs": WINDOW_S
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """``hear`` names the class that loads (folder, device) and hears batches. ``punctuation`` None: as its vocabulary."""
+    """``hear`` names the class that loads (folder, device) and hears batches.
+
+    ``punctuation`` None: as its vocabulary. ``languages``: it takes ``language`` too, where its folder lists some.
+    """
 
     hear: str
     word_timestamps: bool = True
     punctuation: bool | None = None
+    languages: bool = False
 
 
 _FAMILIES: Final = {
-    "whisper": _Family("serve.asr.transformers_whisper:Whisper", punctuation=True),
+    "whisper": _Family("serve.asr.transformers_whisper:Whisper", punctuation=True, languages=True),
     "moonshine": _Family("serve.asr.transformers_moonshine:Moonshine", word_timestamps=False, punctuation=True),
     "parakeet_ctc": _Family("serve.asr.transformers_parakeet:ParakeetCtc"),
     "parakeet_rnnt": _Family("serve.asr.transformers_parakeet:ParakeetTransducer"),
@@ -49,15 +54,18 @@ def describe(chosen: EngineChoice) -> EngineInfo:
     """What the folder holds, without transformers. Raises Unavailable for one that holds no recogniser known here."""
     files = resolve(chosen)
     family = _family(chosen, files)
+    language = _told(chosen, family, files)
     capabilities = RecognizerCapabilities(
-        languages=_languages(files.path),
+        languages=(language,) if language else _languages(files.path),
         word_timestamps=family.word_timestamps,
         word_confidence=True,
         punctuation=_punctuates(files.path) if family.punctuation is None else family.punctuation,
         max_utterance_secs=WINDOW_SECS,
         max_batch=MAX_BATCH,
     )
-    revision = engine_revision("transformers", importlib.metadata.version("transformers"), files, _OPTIONS)
+    revision = engine_revision(
+        "transformers", importlib.metadata.version("transformers"), files, with_language(_OPTIONS, language)
+    )
     return EngineInfo(chosen.slot, chosen.engine, chosen.model, revision, asdict(capabilities))
 
 
@@ -69,9 +77,11 @@ def build(chosen: EngineChoice) -> TransformersRecognizer:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     info, files = describe(chosen), resolve(chosen)
-    module, _, name = _family(chosen, files).hear.partition(":")
-    loaded: Callable[[Path, str], Hear] = getattr(importlib.import_module(module), name)
-    recognizer = TransformersRecognizer(loaded(files.path, torch_device(chosen)), info)
+    family = _family(chosen, files)
+    module, _, name = family.hear.partition(":")
+    loaded: Callable[..., Hear] = getattr(importlib.import_module(module), name)
+    hear = loaded(files.path, torch_device(chosen), **with_language({}, _told(chosen, family, files)))
+    recognizer = TransformersRecognizer(hear, info)
     recognizer.warm_up()
     return recognizer
 
@@ -109,6 +119,11 @@ def _family(chosen: EngineChoice, files: ModelFiles) -> _Family:
             f"name such a recogniser in {chosen.variable}",
         )
     return family
+
+
+def _told(chosen: EngineChoice, family: _Family, files: ModelFiles) -> str | None:
+    # A Whisper of one language lists none, and has no place for one in its prompt.
+    return told(chosen, (_languages(files.path) or None) if family.languages else None)
 
 
 def _languages(folder: Path) -> tuple[str, ...]:

@@ -44,9 +44,9 @@ class _Text:
 
 
 class Whisper:
-    """Hears utterances of up to 30 s, a batch at a time."""
+    """Hears utterances of up to 30 s, a batch at a time, in ``language``, or in what each seems to be spoken in."""
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, device: str, language: str | None = None) -> None:
         import torch
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
@@ -57,6 +57,8 @@ class Whisper:
         self._tokenizer = self._processor.tokenizer
         settings = self._model.generation_config
         self._languages: dict[int, str] = {id_: name for name, id_ in getattr(settings, "lang_to_id", {}).items()}
+        if language:
+            self._languages = {id_: name for id_, name in self._languages.items() if name == f"<|{language}|>"}
         self._start, self._no_timestamps = (self._id("<|startoftranscript|>"), self._id("<|notimestamps|>"))
         self._no_speech = self._no_timestamps - 1
         self._end = int(self._tokenizer.eos_token_id)

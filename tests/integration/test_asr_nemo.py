@@ -39,8 +39,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def settings(model: Path) -> Settings:
-    return Settings(engines=EngineSettings(asr_engine="nemo", asr_model=str(model), device="cpu"))
+def settings(model: Path, language: str = "") -> Settings:
+    return Settings(engines=EngineSettings(asr_engine="nemo", asr_model=str(model), asr_language=language, device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,25 @@ def test_every_kind_of_model_is_loaded_and_heard_in_batches(kind: str, tmp_path:
         (alone,) = recognizer.recognize([sound])
         assert texts(alone.words) == texts(one.words)
         assert alone.language == one.language == ("en" if kind == "canary" else None)
+
+
+def test_canary_is_told_the_language_and_only_one_it_knows(tmp_path: Path) -> None:
+    file = KINDS["canary"](tmp_path)
+    german = build_recognizer(settings(file, "de"))
+    (heard,) = german.recognize([spoken(SENTENCES[0])[0].samples])
+    assert heard.language == "de"
+    assert german.info.capabilities["languages"] == ("de",)
+    untold = describe_slot(settings(file), "recognizer")
+    assert untold.capabilities["languages"] == ("de", "en")
+    assert untold.revision != german.info.revision != describe_slot(settings(file, "en"), "recognizer").revision
+    with pytest.raises(Unavailable, match=r"'fr' \(FLUXIONS_ASR_LANGUAGE\): that model knows de, en; set") as refused:
+        describe_slot(settings(file, "fr"), "recognizer")
+    assert refused.value.param == "FLUXIONS_ASR_LANGUAGE"
+
+
+def test_a_model_that_takes_no_language_refuses_one() -> None:
+    with pytest.raises(Unavailable, match="takes no language; leave FLUXIONS_ASR_LANGUAGE empty"):
+        describe_slot(settings(CTC, "en"), "recognizer")
 
 
 def test_times_that_canary_writes_between_its_words_are_read(tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def settings(model: Path) -> Settings:
-    return Settings(engines=EngineSettings(asr_engine="transformers", asr_model=str(model), device="cpu"))
+def settings(model: Path, language: str = "") -> Settings:
+    engines = EngineSettings(asr_engine="transformers", asr_model=str(model), asr_language=language, device="cpu")
+    return Settings(engines=engines)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,21 @@ def test_whisper_writes_what_transformers_own_decoding_does(
             again = model.generate(features, **options, no_repeat_ngram_size=4)[0]
             found = processor.tokenizer.decode(again, skip_special_tokens=True)
         assert "".join(texts(heard.words)) == found.replace(" ", "")
+
+
+@pytest.mark.parametrize("language", ["de", "en"])
+def test_whisper_is_told_the_language(language: str, made: Make, sounds: list[Samples]) -> None:
+    told = build_recognizer(settings(made("whisper"), language))
+    assert {heard.language for heard in told.recognize(sounds)} == {language}
+    assert told.info.capabilities["languages"] == (language,)
+    assert told.info.revision != describe_slot(settings(made("whisper")), "recognizer").revision
+
+
+@pytest.mark.parametrize(("kind", "why"), [("whisper", "that model knows de, en"), ("moonshine", "takes no language")])
+def test_a_language_that_a_model_cannot_be_told_is_refused(kind: str, why: str, made: Make) -> None:
+    with pytest.raises(Unavailable, match=rf"'fr' \(FLUXIONS_ASR_LANGUAGE\): .*{why}") as refused:
+        build_recognizer(settings(made(kind), "fr"))
+    assert refused.value.param == "FLUXIONS_ASR_LANGUAGE"
 
 
 def test_whisper_says_nothing_where_it_hears_nobody(made: Make, sounds: list[Samples], tmp_path: Path) -> None:

@@ -101,6 +101,9 @@ def test_a_choice_that_does_not_exist_names_its_variable() -> None:
     with pytest.raises(InvalidParameter, match="brings its own model") as refused:
         build_event_detector(settings(events_model="/models/mine"))
     assert refused.value.param == "FLUXIONS_EVENTS_MODEL"
+    with pytest.raises(InvalidParameter, match="hears one language only; leave FLUXIONS_ASR_LANGUAGE empty") as refused:
+        build_recognizer(settings(asr_language="de"))
+    assert refused.value.param == "FLUXIONS_ASR_LANGUAGE"
 
 
 async def test_a_recogniser_replica_hears_pcm(recognizer: RecognizerDeployment.func_or_class) -> None:
