@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from schemas.errors import InvalidParameter, Unavailable
 from schemas.settings import Settings
@@ -24,29 +23,38 @@ class Pulled:
     size_bytes: int
 
 
-def pull(model: str, **progress: Any) -> Pulled:
-    """Download a model, or what is missing of it; ``progress``: ``tqdm_class`` of the hub's client.
+def pull(model: str) -> Pulled:
+    """Download a model, or what is missing of it, with the hub client's progress on stderr.
 
     Raises InvalidParameter for a name that is none, Unavailable with the reason where the hub does not give it.
     """
     if not is_hub_name(model):
         raise InvalidParameter(f"{model!r} is no hub name; write owner/name or owner/name@revision", param="model")
     try:
+        # The client's own HTTP library, whose errors it lets through when a connection breaks too often.
+        import httpx2
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
     except ModuleNotFoundError as error:
         raise Unavailable(f"{error.name} is not installed; {MODELS_COMMAND} brings it", code="model_unavailable") from error
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     name, revision = hub_revision(model)
     try:
-        path = Path(snapshot_download(name, revision=revision, ignore_patterns=list(_SKIPPED), **progress))
+        path = Path(snapshot_download(name, revision=revision, ignore_patterns=list(_SKIPPED)))
     except GatedRepoError:
         why = "its owner asks for consent: accept the terms on the hub's page and set HF_TOKEN"
     except RepositoryNotFoundError:
         why = "the hub knows no such model, or it is private: check the name, or set HF_TOKEN"
+    except RevisionNotFoundError:
+        why = f"the hub has no revision {revision} of it: name a branch, a tag or a commit after the @"
     except LocalEntryNotFoundError as error:
         why = f"the hub cannot be reached ({_cause(error)}); copy the model's folder here and name that instead"
-    except OSError as error:
+    except (OSError, httpx2.HTTPError) as error:
         why = f"the download failed ({_cause(error)}); try again, what has arrived is kept"
     else:
         return Pulled(model, path, size_bytes(path))

@@ -56,10 +56,13 @@ def pull(
 ) -> None:
     """Fetch models from the hub into its cache on this machine, where every server finds them.
 
+    One that fails does not stop the others, and makes the exit code 1.
+
     Example:
 
       fluxions models pull nvidia/parakeet-tdt-0.6b-v3
     """
+    from schemas.errors import Unavailable
     from serve.engines import SLOTS, choice
     from serve.model_store import pull as fetch
     from serve.models import is_hub_name
@@ -68,15 +71,22 @@ def pull(
     chosen = names or [m for slot in SLOTS if is_hub_name(m := choice(settings, slot).model)]
     if not chosen:
         note("the engines of these settings bring their own models: nothing to fetch")
-    pulled = []
+    rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(chosen):
         note(f"fetching {name} …")
-        pulled.append(fetch(name))
+        try:
+            one = fetch(name)
+        except Unavailable as error:
+            note(error.message)
+            rows.append({"model": name, "problem": error.message})
+            continue
+        rows.append({"model": name, "path": str(one.path), "size_bytes": one.size_bytes, "problem": None})
+        if not as_json:
+            print(f"{name}  {one.size_bytes / _MIB:.0f} MiB  {one.path}")
     if as_json:
-        print_json({"models": [{"model": p.model, "path": str(p.path), "size_bytes": p.size_bytes} for p in pulled]})
-    else:
-        for one in pulled:
-            print(f"{one.model}  {one.size_bytes / _MIB:.0f} MiB  {one.path}")
+        print_json({"models": rows})
+    if any(row["problem"] for row in rows):
+        raise typer.Exit(FAILED)
 
 
 @app.command()
