@@ -15,6 +15,7 @@ from serve.cli.output import FAILED, note, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from schemas.settings import Settings
     from serve.cli.measures import Measure
 
 app = typer.Typer(
@@ -252,18 +253,38 @@ def engines(
         Literal["small", "0.6b"] | None,
         typer.Option(help="Instead, a NeMo transducer of random weights, as large as FastConformer small or Parakeet."),
     ] = None,
+    part: Annotated[
+        Literal["serving", "stages", "sortformer", "csm"],
+        typer.Option(help="What Serve leaves; a long recording stage by stage; Sortformer; CSM's first sound."),
+    ] = "serving",
+    long_secs: Annotated[float, typer.Option(min=20, help="Length of the long recording of `stages`, s.")] = 600.0,
+    published: Annotated[
+        bool, typer.Option("--published", help="Sortformer and CSM of their published sizes, for a GPU; else tiny ones.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what Ray Serve leaves of the chosen recogniser's throughput, by batch size. Needs no server.
+    """Measure the engines themselves: what Ray Serve leaves of the chosen recogniser's throughput, or another part.
 
-    Example:
+    Needs no server. Sortformer and CSM are made with random weights, which cost what trained ones cost.
+
+    Examples:
 
       FLUXIONS_ASR_ENGINE=nemo FLUXIONS_ASR_MODEL=parakeet.nemo fluxions bench engines
+
+      fluxions bench engines --part stages --long-secs 3600
+
+      fluxions bench engines --part csm --published
     """
+    settings = load_settings(home)
+    if part != "serving":
+        with contextlib.redirect_stdout(sys.stderr):
+            measures = _part(settings, part, long_secs, published=published)
+        _print(part, measures, as_json=as_json)
+        return
     from serve.cli.bench_engines import BATCHES, measure, measure_shape
 
-    settings, batches = load_settings(home), batch or BATCHES
+    batches = batch or BATCHES
     with contextlib.redirect_stdout(sys.stderr):  # Ray and NeMo print; stdout is for the result
         if shape is not None:
             found = measure_shape(settings, shape, batches, utterance_secs, seconds, rounds)
@@ -315,6 +336,22 @@ def archive(
         bench = Bench(user, operator, settings, running.prefect_api, Path(folder))
         found = measure(bench, only or PARTS, files=files, hours=hours, rounds=rounds, voice=voice)
     _print(", ".join(only or PARTS), found, as_json=as_json)
+
+
+def _part(settings: Settings, part: str, long_secs: float, *, published: bool) -> list[Measure]:
+    if part == "stages":
+        from serve.cli.bench_stages import measure as stages
+
+        return stages(settings, long_secs)
+    if part == "sortformer":
+        from serve.cli.bench_diarizers import measure as sortformer
+
+        return sortformer(settings, "published" if published else "tiny")
+    from serve.cli.bench_synthesizers import measure as csm
+    from serve.engines import choice
+    from serve.models import torch_device
+
+    return csm("1b" if published else "tiny", torch_device(choice(settings, "synthesizer")))
 
 
 def _print(title: str, measures: Sequence[Measure], *, as_json: bool) -> None:

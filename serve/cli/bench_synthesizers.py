@@ -17,6 +17,7 @@ import numpy as np
 from audio.pcm import to_int16
 from schemas.domain import SPEECH_RATE_HZ, Seconds
 from schemas.engines import VoicePrompt
+from serve.cli.measures import Measure
 
 Shape = Literal["tiny", "1b"]
 
@@ -52,6 +53,7 @@ _TINY_CODEC: Final[dict[str, Any]] = {
 }
 _TEXT: Final = "The old man walked slowly along the river in the morning."
 _PROMPT_SECS: Final = 5.0
+_FRAME_SECS: Final = 0.08
 _LOUDNESS: Final = 0.1
 
 
@@ -71,7 +73,7 @@ class FirstFrame:
     @property
     def rtfx(self) -> float:
         """Seconds of sound made in a second."""
-        return 0.08 / self.frame_secs
+        return _FRAME_SECS / self.frame_secs
 
 
 def first_frame(shape: Shape, device: str, audio_secs: Seconds = 4.0, folder: Path | None = None) -> FirstFrame:
@@ -93,7 +95,18 @@ def first_frame(shape: Shape, device: str, audio_secs: Seconds = 4.0, folder: Pa
         with closing(model.speak(said)) as pieces:
             arrived = [time.perf_counter() - began for piece in pieces if piece.size]
     frame_secs = (arrived[-1] - arrived[0]) / (len(arrived) - 1)
-    return FirstFrame(shape, device, model.num_parameters, arrived[0], frame_secs, 0.08 * len(arrived), load_secs)
+    return FirstFrame(shape, device, model.num_parameters, arrived[0], frame_secs, _FRAME_SECS * len(arrived), load_secs)
+
+
+def measure(shape: Shape, device: str) -> list[Measure]:
+    """`first_frame` as measures."""
+    found = first_frame(shape, device)
+    name = f"CSM, {shape} shape on {device}"
+    return [
+        Measure(f"{name}, first frame of speech, prompt of {_PROMPT_SECS:.0f} s", 1e3 * found.first_frame_secs, "ms"),
+        Measure(f"{name}, each later frame of {1e3 * _FRAME_SECS:.0f} ms", 1e3 * found.frame_secs, "ms"),
+        Measure(f"{name}, sound made", found.rtfx, "x realtime"),
+    ]
 
 
 def build_csm(folder: Path, shape: Shape, seed: int = 0) -> None:

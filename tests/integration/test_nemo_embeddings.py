@@ -11,10 +11,11 @@ from schemas.domain import SAMPLE_RATE_HZ, Span, SpeakerHint
 from schemas.engines import Samples, VoiceWindows
 from schemas.errors import Unavailable
 from schemas.settings import EngineSettings, ServerSettings, Settings
+from serve.cli.bench_diarizers import build_sortformer
 from serve.diarization.nemo_embeddings import COSINE_SCALE, NemoEmbeddingDiarizer
 from serve.engines import build_diarizer, describe_slot
 from tests.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, say, sequence, silence
-from tests.tiny_diarizers import save_sortformer, save_titanet
+from tests.tiny_diarizers import save_titanet
 
 # NeMo and what it brings: deprecations of their own making.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(nemo|lhotse|lightning|pydub|numba|torch|hydra).*")
@@ -108,7 +109,7 @@ def test_short_and_absent_speech(diarizer: NemoEmbeddingDiarizer) -> None:
 
 
 def test_another_kind_of_model_is_refused_before_it_is_loaded(home: Path) -> None:
-    model = save_sortformer(home / "sortformer.nemo")
+    model = build_sortformer(home / "sortformer.nemo", "tiny")
     with pytest.raises(Unavailable, match=r"SortformerEncLabelModel.*EncDecSpeakerLabelModel"):
         describe_slot(settings(home, model), "diarizer")
     broken = home / "broken.nemo"

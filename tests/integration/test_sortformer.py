@@ -13,11 +13,12 @@ from schemas.domain import SAMPLE_RATE_HZ, Span, SpeakerHint, Turn
 from schemas.engines import Samples, VoiceWindows
 from schemas.errors import Unavailable
 from schemas.settings import EngineSettings, ServerSettings, Settings
+from serve.cli.bench_diarizers import build_sortformer
 from serve.diarization.prints import SpeakerPrints
 from serve.diarization.sortformer import OFFLINE_SECS, SortformerDiarizer
 from serve.engines import build_diarizer, describe_slot
 from tests.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, say, silence
-from tests.tiny_diarizers import save_sortformer, save_titanet
+from tests.tiny_diarizers import save_titanet
 
 # NeMo and what it brings: deprecations of their own making.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(nemo|lhotse|lightning|pydub|numba|torch|hydra).*")
@@ -37,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def diarizer(home: Path) -> SortformerDiarizer:
-    found = build_diarizer(settings(home, save_sortformer(home / "offline.nemo")))
+    found = build_diarizer(settings(home, build_sortformer(home / "offline.nemo", "tiny")))
     assert isinstance(found, SortformerDiarizer)
     return found
 
@@ -74,7 +75,7 @@ def test_a_long_block_is_streamed_to_the_same_shape(diarizer: SortformerDiarizer
 def test_a_checkpoint_made_for_streaming_streams_and_hears_short_sound_as_the_offline_one(
     home: Path, diarizer: SortformerDiarizer, talk: Samples
 ) -> None:
-    streaming = build_diarizer(settings(home, save_sortformer(home / "streaming.nemo", streaming=True)))
+    streaming = build_diarizer(settings(home, build_sortformer(home / "streaming.nemo", "tiny", streaming=True)))
     assert isinstance(streaming, SortformerDiarizer)
     assert streaming.info.revision != diarizer.info.revision
     # One chunk holds all of it: what differs is that only the offline model's input is brought to full scale.

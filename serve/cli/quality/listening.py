@@ -49,34 +49,38 @@ class Listener:
     def __init__(self, settings: Settings) -> None:
         """Raises Unavailable or EngineFailure for an engine that cannot be loaded."""
         self._max_secs = settings.engines.utterance_max_secs
-        self._voice_activity = VoiceActivity()
-        self._recognizer: Recognizer = build_recognizer(settings)
+        self.voice_activity = VoiceActivity()
+        self.recognizer: Recognizer = build_recognizer(settings)
         self._diarizer: Diarizer = build_diarizer(settings)
 
     @property
     def engines(self) -> str:
-        return f"{self._recognizer.info.revision}, {self._diarizer.info.revision}"
+        return f"{self.recognizer.info.revision}, {self._diarizer.info.revision}"
 
     def close(self) -> None:
-        self._recognizer.close()
+        self.recognizer.close()
 
     def words(self, samples: Samples) -> list[Word]:
         """Words of ``(num_samples,) float32`` at 16 kHz, utterance by utterance."""
         duration = len(samples) / SAMPLE_RATE_HZ
-        spans = utterances(self._voice_activity.probabilities(samples), duration, self._max_secs)
+        spans = utterances(self.voice_activity.probabilities(samples), duration, self._max_secs)
         found: list[Recognition] = []
         for span in spans:
             piece = samples[round(span.start_secs * SAMPLE_RATE_HZ) : round(span.end_secs * SAMPLE_RATE_HZ)]
-            found += self._recognizer.recognize([piece])
+            found += self.recognizer.recognize([piece])
         return [word for recognition in joined(found, spans) for word in recognition.words]
 
     def turns(self, samples: Samples) -> list[Turn]:
         """Who speaks when, observed in blocks of five minutes and resolved once."""
         duration = len(samples) / SAMPLE_RATE_HZ
-        speech = talk(self._voice_activity.probabilities(samples), duration, narrow=narrow_band(samples))
+        return self.who(samples, talk(self.voice_activity.probabilities(samples), duration, narrow=narrow_band(samples)))
+
+    def who(self, samples: Samples, speech: Sequence[Span]) -> list[Turn]:
+        """Turns of ``samples``, of which ``speech`` is speech."""
         if not speech:
             return []
         windows = []
+        duration = len(samples) / SAMPLE_RATE_HZ
         for start in np.arange(0.0, duration, _BLOCK_SECS).tolist():
             block = samples[round(start * SAMPLE_RATE_HZ) : round((start + _BLOCK_SECS) * SAMPLE_RATE_HZ)]
             inside = [s for s in speech if s.end_secs > start and s.start_secs < start + _BLOCK_SECS]
