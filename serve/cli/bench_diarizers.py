@@ -1,4 +1,4 @@
-"""How fast Sortformer tells speakers apart: a network of random weights, tiny or of the published shape, by length of sound.
+"""How fast Sortformer tells speakers apart, by length of sound: random weights, of tiny or of the published shape.
 
 Random weights cost what trained ones cost; whom they hear means nothing.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
+from audio.pcm import to_float
 from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span
 from schemas.settings import Settings
 from serve.cli.bench_transcribe import speech
@@ -66,7 +67,7 @@ def measure(settings: Settings, shape: Shape) -> list[Measure]:
         diarizer = build_diarizer(settings.model_copy(update={"engines": engines}))
     found = []
     for length_secs in _LENGTHS_SECS:
-        samples = speech(length_secs, seed=4).astype("float32") / 32_768
+        samples = to_float(speech(length_secs, seed=4))
         began = time.monotonic()
         diarizer.observe(samples, [Span(0.0, length_secs)])
         rtfx = length_secs / (time.monotonic() - began)
