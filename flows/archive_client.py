@@ -32,7 +32,7 @@ from schemas.archives import (
     Selected,
     SourceFile,
 )
-from schemas.domain import JobOptions, Lane, Recognition, Seconds, Span, Transcript
+from schemas.domain import JobOptions, Lane, Recognition, Seconds, SoundEvent, Span, Transcript
 from schemas.engines import VoiceWindows
 
 _BASE = "/operator/archives"
@@ -71,6 +71,9 @@ class ArchiveClient(OperatorClient):
         self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds, lane: Lane = "archive"
     ) -> VoiceWindows:
         return await super().observe(pcm, speech, offset_secs, lane)
+
+    async def observe_events(self, pcm: bytes, offset_secs: Seconds, lane: Lane = "archive") -> list[SoundEvent]:
+        return await super().observe_events(pcm, offset_secs, lane)
 
     async def open_archive(self, new: NewArchive) -> Archive:
         """The run asked for: a new one, or the same one as before, which goes on."""

@@ -158,10 +158,10 @@ class OperatorClient:
         """What finds events: whether it listens, and the revision that what it hears is kept by."""
         return EngineInfo(**await self._json("GET", "/operator/events/detector"))
 
-    async def observe_events(self, pcm: bytes, offset_secs: Seconds) -> list[SoundEvent]:
+    async def observe_events(self, pcm: bytes, offset_secs: Seconds, lane: Lane = "interactive") -> list[SoundEvent]:
         """What an engine that listens hears in one block."""
-        body = wire.pack({"offset_secs": offset_secs}, pcm)
-        return wire.events_from_json((await self._json("POST", "/operator/events/observe", content=body))["events"])
+        path, body = "/operator/events/observe", wire.pack({"offset_secs": offset_secs}, pcm)
+        return wire.events_from_json((await self._json("POST", path, params={"lane": lane}, content=body))["events"])
 
     async def detect_events(
         self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds, heard: Sequence[SoundEvent]

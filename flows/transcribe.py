@@ -87,7 +87,7 @@ class Recording:
     async def hear_sounds(self, number: int) -> str:
         """Ask the event detector about a block; runs in the worker's loop."""
         block = self.blocks[number]
-        found = await self.tools.client.observe_events(self.heard.pcm.read_bytes(block.span), 0.0)
+        found = await self.tools.client.observe_events(self.heard.pcm.read_bytes(block.span), 0.0, "archive")
         return sealed(wire.events_to_json(found), block.seal)
 
     def take(self, number: int, found: str) -> None:

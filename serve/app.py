@@ -54,7 +54,7 @@ class RayEngines:
         self._events = events
         self._synthesizer = synthesizer
         self._archive: dict[Slot, asyncio.Semaphore] = {
-            slot: asyncio.Semaphore(archive_places(settings, slot)) for slot in ("recognizer", "diarizer")
+            slot: asyncio.Semaphore(archive_places(settings, slot)) for slot in ("recognizer", "diarizer", "event_detector")
         }
 
     async def recognize(self, pcm: bytes, lane: Lane = "interactive") -> Recognition:
@@ -73,8 +73,9 @@ class RayEngines:
     async def event_detector(self) -> EngineInfo:
         return await _result(self._events.info.remote())  # type: ignore[no-any-return]
 
-    async def observe_events(self, pcm: bytes, offset_secs: Seconds) -> list[SoundEvent]:
-        return await _result(self._events.observe.remote(pcm, offset_secs))  # type: ignore[no-any-return]
+    async def observe_events(self, pcm: bytes, offset_secs: Seconds, lane: Lane) -> list[SoundEvent]:
+        async with self._place("event_detector", lane):
+            return await _result(self._events.observe.remote(pcm, offset_secs, lane))  # type: ignore[no-any-return]
 
     async def detect_events(
         self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds, heard: Sequence[SoundEvent]

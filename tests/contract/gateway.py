@@ -127,7 +127,7 @@ class LocalEngines:
     async def event_detector(self) -> EngineInfo:
         return await asyncio.to_thread(lambda: self._events.info)
 
-    async def observe_events(self, pcm: bytes, offset_secs: Seconds) -> list[SoundEvent]:
+    async def observe_events(self, pcm: bytes, offset_secs: Seconds, lane: Lane) -> list[SoundEvent]:
         samples = to_float(np.frombuffer(pcm, "<i2"))
         return await asyncio.to_thread(lambda: self._events.observe(samples, offset_secs))
 

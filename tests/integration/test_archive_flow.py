@@ -17,7 +17,7 @@ import httpx
 import psutil
 import uvicorn
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from schemas.settings import ServerSettings, Settings, StorageSettings
 from tests.contract.gateway import OPERATOR_KEY, USER_KEY, running
@@ -49,6 +49,10 @@ async def platform(home: Path) -> AsyncIterator[Instance]:
         async def count(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
             found.asked[request.url.path] += 1
             found.asked[f"lane {request.query_params.get('lane')}"] += 1
+            if found.failing[request.url.path] > 0:
+                found.failing[request.url.path] -= 1
+                body = {"error": {"message": "it ran hot", "type": "engine_error", "code": "engine_failure", "param": None}}
+                return JSONResponse(body, 500)
             return await answer(request)
 
         server = uvicorn.Server(uvicorn.Config(gateway.app, port=port, log_level="error", ws="none"))

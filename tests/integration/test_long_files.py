@@ -31,12 +31,16 @@ LONG = {"FLUXIONS_LONG_FILE_SECS": "12", "FLUXIONS_BLOCK_SECS": "10", "FLUXIONS_
 
 
 class Instance:
-    """Gateway and ledger here, everything else in processes that may be killed. ``asked`` counts requests by path."""
+    """Gateway and ledger here, everything else in processes that may be killed.
+
+    ``asked`` counts requests by path; ``failing`` says of how many more, by path, the engine behind them fails.
+    """
 
     def __init__(self, home: Path, gateway: Running, port: int, client: httpx.AsyncClient) -> None:
         self.home, self.gateway, self.port, self.client = home, gateway, port, client
         self.prefect_port = free_port()
         self.asked: Counter[str] = Counter()
+        self.failing: Counter[str] = Counter()
 
     @property
     def kept(self) -> int:

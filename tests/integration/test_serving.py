@@ -27,9 +27,11 @@ with warnings.catch_warnings():
     from serve.app import RayEngines
     from serve.asr.deployment import RecognizerDeployment
     from serve.cli.bench_engines import BenchedRecognizer, measure_handle
+    from serve.events.deployment import EventDetectorDeployment
     from serve.placement import options
 
 ROOT = Path(__file__).resolve().parents[2]
+TINY_AST = ROOT / "tests" / "data" / "models" / "tiny-ast"
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,58 @@ async def test_a_person_overtakes_an_archive_in_the_replica(cluster: None, tmp_p
         await engines.recognize(b"abc")
     with pytest.raises(EngineFailure, match="over the recogniser's"):
         await engines.recognize(np.zeros(61 * 16_000, "<i2").tobytes(), "archive")
+
+
+async def test_a_person_overtakes_an_archive_at_the_detector_of_sounds(cluster: None, tmp_path: Path) -> None:
+    chosen = settings(tmp_path, events_engine="transformers", events_model=str(TINY_AST), device="cpu", model_threads=1)
+    deployment: Any = EventDetectorDeployment
+    placed = deployment.options(**options(chosen, "event_detector", 0.0)).bind(chosen)
+    handle = serve.run(placed, name="sounds", route_prefix=None)
+    engines = RayEngines(chosen, handle, handle, handle, handle)
+    sound, done = pcm(0) * 20, []
+
+    async def observe(lane: Lane) -> None:
+        await engines.observe_events(sound, 0.0, lane)
+        done.append(lane)
+
+    archive = [asyncio.create_task(observe("archive")) for _ in range(5)]
+    while not done:
+        await asyncio.wait(archive, return_when=asyncio.FIRST_COMPLETED)
+    await observe("interactive")
+    assert 5 - done.count("archive") >= 2, f"it waited for the block in hand, not for all: {done}"
+    await asyncio.gather(*archive)
+
+
+async def test_replicas_come_with_work_and_go_without(cluster: None, tmp_path: Path) -> None:
+    """Ray's own patience is 30 s before it adds a replica and 600 s before it takes one away."""
+    chosen = settings(tmp_path, recognizer_replicas_max=2)
+    placed = options(chosen, "recognizer", 0.0)
+    placed["autoscaling_config"] |= {"upscale_delay_s": 1.0, "downscale_delay_s": 1.0, "look_back_period_s": 11.0}
+    deployment: Any = RecognizerDeployment
+    handle = serve.run(deployment.options(**placed).bind(chosen), name="scaling", route_prefix=None)
+    engines = RayEngines(chosen, handle, handle, handle, handle)
+
+    def running() -> int:
+        states = serve.status().applications["scaling"].deployments["RecognizerDeployment"].replica_states
+        return states.get("RUNNING", 0)
+
+    async def become(count: int) -> None:
+        async with asyncio.timeout(90):
+            while running() != count:  # noqa: ASYNC110 - Serve tells nobody when it has scaled
+                await asyncio.sleep(0.5)
+
+    async def client() -> None:
+        while True:
+            await engines.recognize(pcm(0))
+
+    assert running() == 1
+    clients = [asyncio.create_task(client()) for _ in range(8)]
+    await become(2)
+    for one in clients:
+        one.cancel()
+    await asyncio.gather(*clients, return_exceptions=True)
+    await become(1)
+    assert (await engines.recognize(pcm(0))).words
 
 
 async def test_a_model_that_cannot_load_is_said_and_not_tried_for_ever(cluster: None, tmp_path: Path) -> None:

@@ -176,12 +176,12 @@ async def event_detector(_: Operator, s: _Services) -> dict[str, Any]:
 
 
 @router.post("/events/observe")
-async def observe_events(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
+async def observe_events(request: Request, _: Operator, s: _Services, lane: _Lane = "interactive") -> dict[str, Any]:
     """Body: packed `{"offset_secs"}` + PCM of one block. Answer: `{"events": [[tag, start, end, confidence]]}`."""
     head, tail = wire.unpack(await body_of(request, _FRAME_MAX_BYTES))
     with well_formed():
         offset_secs = float(head["offset_secs"])
-    return {"events": wire.events_to_json(await s.engines.observe_events(bytes(tail), offset_secs))}
+    return {"events": wire.events_to_json(await s.engines.observe_events(bytes(tail), offset_secs, lane))}
 
 
 @router.post("/keys")

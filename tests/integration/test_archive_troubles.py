@@ -1,0 +1,83 @@
+"""Archives in trouble: engines that fail for a while, files that failed before, a source that goes away meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from schemas.settings import JobSettings
+from tests.e2e import recordings
+from tests.integration.test_archive_flow import asked, at_least, counts, flow, history, platform, reasons
+from tests.integration.test_long_files import Instance
+
+RECOGNIZE = "/operator/recognize"
+
+
+def calls(folder: Path, count: int, seed: int) -> dict[str, Any]:
+    """An order for a folder of ``count`` recordings of one utterance each."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{seed}-{number:02}.wav").write_bytes(recordings.sentence(number % 4, seed=seed + number))
+    return {"source": str(folder)}
+
+
+async def run(here: Instance, request: dict[str, Any], **changes: str) -> None:
+    async with flow(here, "run", request, **changes) as process:
+        await process.events()
+    assert process.process.returncode == 0, (here.home / "archive.log").read_text()[-2000:]
+
+
+async def test_what_an_engine_fails_at_is_tried_again_and_what_it_kept_failing_at_when_asked(tmp_path: Path) -> None:
+    request = calls(tmp_path / "calls", 3, seed=0)
+    hopeless = calls(tmp_path / "more", 2, seed=50)
+    async with platform(tmp_path) as here:
+        with here.prefect():
+            # Two of its files fail once, and are done by the same run, each once.
+            here.failing[RECOGNIZE] = 2
+            await run(here, request)
+            assert (await counts(here))["completed"] == 3
+            assert here.asked[RECOGNIZE] == 3 + 2
+            assert len(await history(here)) == 3
+
+            # As often as any job is tried, each of these fails.
+            here.asked.clear()
+            here.failing[RECOGNIZE] = 1000
+            await run(here, hopeless)
+            found = await counts(here)
+            assert (found["completed"], found["failed"]) == (0, 2)
+            assert here.asked[RECOGNIZE] == 2 * JobSettings().max_attempts
+
+            # Running it again leaves them; being asked to, it tries them again.
+            here.failing.clear()
+            here.asked.clear()
+            await run(here, hopeless)
+            assert (here.asked[RECOGNIZE], (await counts(here))["failed"]) == (0, 2)
+            await run(here, hopeless | {"retry_failed": True})
+            found = await counts(here)
+            assert (here.asked[RECOGNIZE], found["completed"], found["failed"]) == (2, 2, 0)
+            assert sorted(Counter(one["filename"] for one in await history(here)).values()) == [1] * 5
+
+
+async def test_a_source_that_goes_away_meanwhile_is_told_file_by_file(tmp_path: Path) -> None:
+    request = calls(tmp_path / "calls", 16, seed=100)
+    async with platform(tmp_path) as here:
+        with here.prefect():
+            small = {"FLUXIONS_ARCHIVE_BATCH_FILES": "2", "FLUXIONS_ARCHIVE_FILES_AT_ONCE": "1"}
+            async with flow(here, "run", request, **small) as process:
+                await at_least(here, "completed", 1)
+                (tmp_path / "calls").rename(tmp_path / "elsewhere")
+                await process.events()
+            assert process.process.returncode == 0
+            done, why = (await counts(here))["completed"], await reasons(here)
+            assert set(why.values()) <= {"no_such_file"}
+            assert 1 <= done < 16
+            assert done + len(why) == 16
+            assert len(await history(here)) == done
+
+            # It comes back, and what was missing is done.
+            (tmp_path / "elsewhere").rename(tmp_path / "calls")
+            await run(here, request | {"retry_failed": True})
+            assert (await counts(here))["completed"] == 16
+            assert await reasons(here) == {}
+            assert len((await asked(here, "/operator/archives/1/files", status="completed"))["files"]) == 16
