@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from schemas.settings import JobSettings
 from tests.e2e import recordings
@@ -12,6 +17,7 @@ from tests.integration.test_archive_flow import asked, at_least, counts, flow, h
 from tests.integration.test_long_files import Instance
 
 RECOGNIZE = "/operator/recognize"
+_LONG_AGO = "Thu, 01 Jan 2026 00:00:00 GMT"
 
 
 def calls(folder: Path, count: int, seed: int) -> dict[str, Any]:
@@ -57,6 +63,85 @@ async def test_what_an_engine_fails_at_is_tried_again_and_what_it_kept_failing_a
             found = await counts(here)
             assert (here.asked[RECOGNIZE], found["completed"], found["failed"]) == (2, 2, 0)
             assert sorted(Counter(one["filename"] for one in await history(here)).values()) == [1] * 5
+
+
+class Store(ThreadingHTTPServer):
+    """An S3 store of one bucket that lists its objects in pages of two; ``broken``: all pages but the first are cut off."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        super().__init__(("127.0.0.1", 0), _Asked)
+        self.objects, self.broken = objects, True
+
+
+class _Asked(BaseHTTPRequestHandler):
+    server: Store
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        if "list-type" in query:
+            self._answer(self._page(int(query.get("continuation-token", ["0"])[0])))
+        else:
+            self._answer(self.server.objects[url.path.rpartition("/")[2]])
+
+    do_HEAD = do_GET  # noqa: N815 - the base class calls it so
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _page(self, first: int) -> bytes:
+        names = sorted(self.server.objects)
+        said = "".join(
+            f"<Contents><Key>{name}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;{name}&quot;</ETag>"
+            f"<Size>{len(self.server.objects[name])}</Size></Contents>"
+            for name in names[first : first + 2]
+        )
+        more = first + 2 < len(names)
+        if more:
+            said += f"<NextContinuationToken>{first + 2}</NextContinuationToken>"
+        page = f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{said}</ListBucketResult>".encode()
+        return page[: len(page) // 2] if first and self.server.broken else page
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        for name, value in (("Content-Length", str(len(body))), ("ETag", '"1"'), ("Last-Modified", _LONG_AGO)):
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
+@contextmanager
+def store(objects: dict[str, bytes]) -> Iterator[Store]:
+    with Store(objects) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield serving
+        serving.shutdown()
+        thread.join()
+
+
+async def test_a_listing_that_breaks_off_fails_no_file(tmp_path: Path) -> None:
+    objects = {f"{number}.wav": recordings.sentence(number % 4, seed=200 + number) for number in range(4)}
+    async with platform(tmp_path) as here:
+        with here.prefect(), store(objects) as bucket:
+            access = {
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{bucket.server_port}",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_REGION": "us-east-1",
+                "AWS_ALLOW_HTTP": "true",
+            }
+            async with flow(here, "run", {"source": "s3://calls/"}, **access) as process:
+                said = await process.events()
+            assert process.process.returncode == 1
+            assert "bucket calls cannot be read just now" in said[-1]["message"], said
+            assert await reasons(here) == {}  # What was not listed has not failed.
+
+            bucket.broken = False
+            await run(here, {"source": "s3://calls/"}, **access)
+            assert sorted(one["filename"] for one in await history(here)) == sorted(objects)
+            assert here.asked[RECOGNIZE] == 4
 
 
 async def test_a_source_that_goes_away_meanwhile_is_told_file_by_file(tmp_path: Path) -> None:
