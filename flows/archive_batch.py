@@ -143,11 +143,13 @@ class Batch:
                 task.cancel()
                 del self._in_hand[job.id]
             result = None if task.cancelled() else task.result()
+            playback = self._client.playback(job.lease)
             if result is None:
                 self._begun.pop(job.id, None)
                 self._again.append(ready)
             else:
-                await self._end(EndedFile(job.id, job.lease, result))
+                kept = playback if isinstance(result, Transcript) else b""
+                await self._end(EndedFile(job.id, job.lease, result, kept))
 
     async def _transcribe(self, ready: Ready, job: ClaimedJob, reporter: Reporter) -> Transcript | FileFailure | None:
         """A transcript, or why there is none; None if the lease was lost."""

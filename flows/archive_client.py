@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
 from pydantic import TypeAdapter
 
 from flows.client import ClaimedJob, OperatorClient
+from schemas import wire
 from schemas.archives import (
+    SMALL_FILE_BYTES,
     Archive,
     ArchiveFile,
     ArchiveReport,
@@ -25,6 +26,7 @@ from schemas.archives import (
     Begun,
     EndedFile,
     FileDiff,
+    FileFailure,
     FileOutcome,
     FileStatus,
     NewArchive,
@@ -63,6 +65,11 @@ class Question:
 
 class ArchiveClient(OperatorClient):
     """The operator API of archives, and all that an `OperatorClient` can do. Raises as that does."""
+
+    def __init__(self, url: str, key: str, **options: Any) -> None:
+        super().__init__(url, key, **options)
+        self._playbacks: dict[str, bytes] = {}
+        """By lease: small copies of files that are not handed in yet."""
 
     async def recognize(self, pcm: bytes, lane: Lane = "archive") -> Recognition:
         return await super().recognize(pcm, lane)
@@ -110,6 +117,25 @@ class ArchiveClient(OperatorClient):
         """Send the bytes that have this SHA-256. Raises InvalidRequest, PayloadTooLarge, Conflict(code="other_content")."""
         await self._send_file(f"{_BASE}/{archive_id}/audio/{sha256}", {"account": account}, source)
 
+    async def upload_many(self, archive_id: int, files: Sequence[tuple[SourceFile, Path]]) -> list[FileFailure | None]:
+        """Send small recordings (`PORTION_BYTES` and 100 at most) with one call; why one was refused, in order."""
+        heads = [{"account": s.account, "sha256": s.sha256, "size_bytes": s.size_bytes} for s, _ in files]
+        contents = [path.read_bytes() for _, path in files]
+        answer = await self._json("POST", f"{_BASE}/{archive_id}/audio", content=wire.pack({"files": heads}, *contents))
+        return [FileFailure(one["error"], one["message"]) if one else None for one in answer["files"]]
+
+    async def store_playback(self, job: ClaimedJob, source: Path) -> None:
+        """Send the playback copy, or keep a small one to travel with the transcript: `playback` gives it."""
+        small = _small(source)
+        if small is None:
+            await super().store_playback(job, source)
+        else:
+            self._playbacks[job.lease] = small
+
+    def playback(self, lease: str) -> bytes:
+        """The copy that was kept for this lease, once; empty if there is none."""
+        return self._playbacks.pop(lease, b"")
+
     async def renew_files(self, archive_id: int, leases: Mapping[int, str]) -> set[int]:
         """Extend leases (job id to lease, 100 at most); gives the ids of those that are lost: stop working on them."""
         body = {"leases": [{"job_id": job_id, "lease": lease} for job_id, lease in leases.items()]}
@@ -120,7 +146,7 @@ class ArchiveClient(OperatorClient):
 
         A file that is not taken (``error``) spoils no other. Repeating a call changes nothing.
         """
-        content = orjson.dumps({"files": [_ended(one) for one in ended]})
+        content = wire.pack({"files": [_ended(one) for one in ended]}, *(one.playback for one in ended))
         answer = await self._json("POST", f"{_BASE}/{archive_id}/finish", content=content)
         return _parsed(list[FileOutcome], answer["files"])
 
@@ -220,6 +246,11 @@ def _begun(source: SourceFile, begun: Begun, engine_revision: str) -> BegunFile:
     return BegunFile(source, begun.state, job, begun.file, begun.retry_after_secs)
 
 
+def _small(path: Path) -> bytes | None:
+    """The contents, unless they are to travel alone."""
+    return path.read_bytes() if path.stat().st_size <= SMALL_FILE_BYTES else None
+
+
 def _ended(one: EndedFile) -> dict[str, Any]:
     what = "transcript" if isinstance(one.result, Transcript) else "failure"
-    return {"job_id": one.job_id, "lease": one.lease, what: asdict(one.result)}
+    return {"job_id": one.job_id, "lease": one.lease, what: one.result, "playback_bytes": len(one.playback)}

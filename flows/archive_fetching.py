@@ -13,7 +13,16 @@ from flows.archive_client import ArchiveClient
 from flows.archive_order import Order, begun_file, is_settled, key_of, noted_entry, source_file
 from flows.sources.entries import Entry
 from flows.sources.reading import fetch, version
-from schemas.archives import ArchiveFile, ArchiveKind, FileFailure, NotedFile, SourceFile
+from schemas.archives import (
+    BATCH_FILES,
+    PORTION_BYTES,
+    SMALL_FILE_BYTES,
+    ArchiveFile,
+    ArchiveKind,
+    FileFailure,
+    NotedFile,
+    SourceFile,
+)
 from schemas.errors import Conflict, FluxionsError, InvalidRequest
 
 _NO_RECORDING = ("not_audio", "playlist")
@@ -59,22 +68,35 @@ class Fetcher:
             yield left[at : at + size]
 
     async def send(self, files: Sequence[Ready]) -> list[Ready]:
-        """Upload what the gateway asked for; gives those it took. A refusal is noted."""
-        taken, noted = [], []
+        """Upload what the gateway asked for, small files together; gives those it took. A refusal is noted."""
+        sendable = [(one, one.path) for one in files if one.path is not None and one.path.exists()]
+        gone = FileFailure("audio_missing", "the recording is gone from the store")
+        refused = {one.source.key: gone for one in files if not any(one is ready for ready, _ in sendable)}
+        for portion in _together(sendable):
+            refusals = await self._send(portion)
+            refused |= {one.source.key: why for (one, _), why in zip(portion, refusals, strict=True) if why is not None}
+        noted = []
         for ready in files:
             source = ready.source
-            try:
-                if ready.path is None or not ready.path.exists():
-                    raise InvalidRequest("the recording is gone from the store", code="audio_missing")
-                await self._client.upload(self._order.archive_id, source.account, source.sha256, ready.path)
-                taken.append(ready)
-            except (InvalidRequest, Conflict) as error:
-                failure = FileFailure(error.code, error.message)
-                noted.append(NotedFile(source.key, source.location, source.account, source.filename, failure))
+            if source.key in refused:
+                why = refused[source.key]
+                noted.append(NotedFile(source.key, source.location, source.account, source.filename, why))
                 ready.drop()
         if noted:
             await self._client.note(self._order.archive_id, noted)
-        return taken
+        return [ready for ready in files if ready.source.key not in refused]
+
+    async def _send(self, portion: Sequence[tuple[Ready, Path]]) -> list[FileFailure | None]:
+        """Why each was refused; None for what was taken."""
+        archive_id = self._order.archive_id
+        if len(portion) > 1:
+            return await self._client.upload_many(archive_id, [(ready.source, path) for ready, path in portion])
+        ((ready, path),) = portion
+        try:
+            await self._client.upload(archive_id, ready.source.account, ready.source.sha256, path)
+        except (InvalidRequest, Conflict) as error:
+            return [FileFailure(error.code, error.message)]
+        return [None]
 
     async def _ready(self, entry: Entry, known: ArchiveFile | None) -> Ready | NotedFile | None:
         """None for a file that is settled and unchanged."""
@@ -100,6 +122,24 @@ class Fetcher:
 
     def _is_settled(self, known: ArchiveFile | None, now: str) -> bool:
         return known is not None and is_settled(known, now, retry_failed=self._order.retry_failed)
+
+
+def _together(files: Sequence[tuple[Ready, Path]]) -> list[list[tuple[Ready, Path]]]:
+    """Small files in portions that one call may send, every other alone."""
+    portions: list[list[tuple[Ready, Path]]] = []
+    small: list[tuple[Ready, Path]] = []
+    room = 0
+    for one in files:
+        size = one[0].source.size_bytes
+        if size > SMALL_FILE_BYTES:
+            portions.append([one])
+            continue
+        if size > room or len(small) == BATCH_FILES:
+            small, room = [], PORTION_BYTES
+            portions.append(small)
+        small.append(one)
+        room -= size
+    return portions
 
 
 def _check_head(path: Path, size_bytes: int) -> None:

@@ -145,8 +145,12 @@ class Objects:
 
     async def put_many(self, contents: Mapping[str, bytes]) -> None:
         """Write or replace small objects; durable, all of them, when this returns."""
-        await at_once(obstore.put_async(self._store, checked(key), data) for key, data in contents.items())
+        await self.write_many(contents)
         await self.flush(list(contents))
+
+    async def write_many(self, contents: Mapping[str, bytes]) -> None:
+        """Write or replace small objects, each whole or not at all; whoever relies on them flushes them first (`flush`)."""
+        await at_once(obstore.put_async(self._store, checked(key), data) for key, data in contents.items())
 
     async def flush(self, keys: Sequence[str]) -> None:
         """Make objects that were written or adopted durable; their folders are flushed once."""

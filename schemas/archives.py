@@ -15,6 +15,10 @@ CANCELLED_WITH_RUN = "archive_cancelled"
 """Reason of files that were cancelled with their run: they are begun again when it goes on."""
 BATCH_FILES = 100
 """Most files one call of the operator API is about."""
+SMALL_FILE_BYTES = 2**20
+"""Recordings and playback copies up to this size travel with others in one body: a call costs more than their bytes."""
+PORTION_BYTES = 8 * 2**20
+"""Most bytes of small recordings in one body."""
 
 
 class ArchiveKind(StrEnum):
@@ -213,11 +217,15 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class EndedFile:
-    """What a worker reports of a file it had leased: a transcript, or why there is none."""
+    """What a worker reports of a file it had leased: a transcript, or why there is none.
+
+    ``playback``: the playback copy (Ogg Opus), where it was not sent before.
+    """
 
     job_id: int
     lease: str
     result: Transcript | FileFailure
+    playback: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

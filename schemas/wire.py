@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import struct
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from schemas.domain import Recognition, SoundEvent, Span, Turn, Word
 from schemas.engines import VoiceWindows
@@ -20,25 +21,33 @@ MEDIA_TYPE = "application/x-fluxions"
 _HEAD_MAX_BYTES = 8 * 1024 * 1024
 
 
-def pack(head: dict[str, Any], tail: bytes = b"") -> bytes:
-    encoded = json.dumps(head, separators=(",", ":")).encode()
-    return struct.pack("<I", len(encoded)) + encoded + tail
+def pack(head: dict[str, Any], *tail: bytes) -> bytes:
+    encoded = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
+    return b"".join((struct.pack("<I", len(encoded)), encoded, *tail))
 
 
-def unpack(body: bytes) -> tuple[dict[str, Any], memoryview]:
+def unpack(body: bytes, head_max_bytes: int = _HEAD_MAX_BYTES) -> tuple[dict[str, Any], memoryview]:
     """Head and tail of a packed body. Raises InvalidRequest for bytes that are none."""
     if len(body) < 4:
         raise InvalidRequest("the body is shorter than its 4-byte header", code="bad_frame")
     (length,) = struct.unpack_from("<I", body)
-    if length > min(_HEAD_MAX_BYTES, len(body) - 4):
+    if length > min(head_max_bytes, len(body) - 4):
         raise InvalidRequest(f"the body declares a head of {length} bytes and does not hold it", code="bad_frame")
     try:
-        head = json.loads(bytes(body[4 : 4 + length]))
+        head = orjson.loads(body[4 : 4 + length])
     except ValueError as error:
         raise InvalidRequest("the head of the body is not JSON", code="bad_frame") from error
     if not isinstance(head, dict):
         raise InvalidRequest("the head of the body is not a JSON object", code="bad_frame")
     return head, memoryview(body)[4 + length :]
+
+
+def portions(tail: memoryview, sizes: Sequence[int]) -> list[memoryview]:
+    """``tail`` cut into pieces of ``sizes`` bytes. Raises InvalidRequest unless they are all of it."""
+    if min(sizes, default=0) < 0 or sum(sizes) != len(tail):
+        raise InvalidRequest(f"the head declares {sum(sizes)} bytes behind it, not {len(tail)}", code="bad_frame")
+    ends = list(itertools.accumulate(sizes))
+    return [tail[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
 
 def spans_to_json(spans: Sequence[Span]) -> list[list[float]]:

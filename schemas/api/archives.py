@@ -156,16 +156,29 @@ class LeasesBody(_Body):
 
 
 class EndedBody(LeaseBody):
-    """Exactly one of ``transcript`` and ``failure``."""
+    """Exactly one of ``transcript`` and ``failure``; so many bytes of those behind the head are the playback copy."""
 
     transcript: dict[str, Any] | None = None
     failure: FailureBody | None = None
+    playback_bytes: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _has_one_result(self) -> EndedBody:
         if (self.transcript is None) == (self.failure is None):
             raise ValueError("give either a transcript or a failure")
         return self
+
+
+class RecordingBody(_Body):
+    account: AccountName
+    sha256: Sha256
+    size_bytes: int = Field(ge=0)
+
+
+class RecordingsBody(_Body):
+    """The head of a body that holds recordings, one behind the other."""
+
+    files: list[RecordingBody] = Field(min_length=1, max_length=BATCH_FILES)
 
 
 class KeysBody(_Body):
@@ -214,6 +227,15 @@ class BegunFiles(BaseModel):
 
 class Outcomes(BaseModel):
     files: list[FileOutcome] = Field(description="In the order given.")
+
+
+class Refusal(BaseModel):
+    error: str = Field(description="Code of why it was not taken.")
+    message: str
+
+
+class Received(BaseModel):
+    files: list[Refusal | None] = Field(description="In the order given; null for what is stored.")
 
 
 class Lost(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
@@ -67,6 +68,12 @@ def well_formed() -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidRequest(f"the body is not of the form this route takes: {error}", code="bad_frame") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """What is wrong first with a body that was read here, and where."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'object'}: {first['msg']}"
 
 
 async def body_of(request: Request, limit_bytes: int) -> bytes:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from flows.archive_client import ArchiveClient, BegunFile, Question
+from schemas import wire
 from schemas.archives import (
     Archive,
     ArchiveKind,
@@ -26,8 +27,9 @@ from schemas.archives import (
 )
 from schemas.domain import JobOptions, SpeakerHint
 from schemas.errors import Conflict, Forbidden, InvalidParameter, InvalidRequest, NotFound
+from schemas.settings import LimitSettings, ServerSettings, Settings, StorageSettings
 from tests.archive_kit import again, said, source, wav
-from tests.contract.gateway import OPERATOR_KEY, USER_KEY, Running
+from tests.contract.gateway import OPERATOR_KEY, USER_KEY, Running, running
 
 RUN = NewArchive("default", "summer", "/recordings", options=JobOptions(True, SpeakerHint(2, 4)))
 
@@ -66,7 +68,7 @@ def ended(one: BegunFile, text: str) -> EndedFile:
 
 
 async def test_a_run_from_its_opening_to_its_report(
-    archives: ArchiveClient, client: httpx.AsyncClient, tmp_path: Path
+    archives: ArchiveClient, gateway: Running, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     archive = await archives.open_archive(RUN)
     assert (archive.options, archive.status, archive.counts.total) == (RUN.options, ArchiveStatus.RUNNING, 0)
@@ -84,15 +86,19 @@ async def test_a_run_from_its_opening_to_its_report(
     playback = tmp_path / "playback"
     playback.write_bytes(b"OggS and so on")
     await archives.store_playback(job, playback)
+    first = replace(ended(begun[0], "words of a"), playback=archives.playback(job.lease))
     assert await archives.renew_files(archive.id, {job.id: job.lease, 99: "none"}) == {99}
     assert begun[1].job is not None
     refused = EndedFile(begun[1].job.id, begun[1].job.lease, FileFailure("not_audio", "This is a picture."))
-    outcomes = await archives.finish(archive.id, [ended(begun[0], "words of a"), refused, ended(begun[2], "words of c")])
+    outcomes = await archives.finish(archive.id, [first, refused, ended(begun[2], "words of c")])
     assert [o.status for o in outcomes] == [FileStatus.COMPLETED, FileStatus.FAILED, FileStatus.COMPLETED]
     noted = NotedFile("/recordings/d", "line 7", "default", "d", FileFailure("duplicate", "It was named before."), True)
     await archives.note(archive.id, [noted])
     done = (await client.get(f"/transcriptions/{job.id}")).json()
     assert (done["status"], done["text"], done["audio_format"]) == ("completed", "words of a", "opus")
+    async with gateway.client(USER_KEY) as http:
+        heard = await http.get(done["audio_url"])
+    assert heard.content == b"OggS and so on"
     assert {f.filename: f.status async for f in archives.files(archive.id)} == {
         "a.wav": FileStatus.COMPLETED,
         "b.wav": FileStatus.FAILED,
@@ -149,6 +155,67 @@ async def test_bytes_are_kept_only_under_their_own_hash(archives: ArchiveClient,
     assert (await archives.begin(archive.id, "w", [recording("b")]))[0].state is BeginState.NEEDS_BYTES
 
 
+async def test_small_recordings_travel_together_and_are_refused_alone(
+    archives: ArchiveClient, gateway: Running, tmp_path: Path
+) -> None:
+    archive = await archives.open_archive(RUN)
+    contents = {"a": wav("a"), "b": wav("a"), "c": b"\x89PNG\r\n\x1a\n" + bytes(100), "d": wav("d")}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    files = [replace(recording(name), size_bytes=len(content)) for name, content in contents.items()]
+    refusals = await archives.upload_many(
+        archive.id, [(one, tmp_path / name) for one, name in zip(files, contents, strict=True)]
+    )
+    assert [one and one.reason for one in refusals] == [None, "other_content", "not_audio", None]
+    begun = await archives.begin(archive.id, "w", files)
+    assert [one.state for one in begun] == [
+        BeginState.LEASED,
+        BeginState.NEEDS_BYTES,
+        BeginState.NEEDS_BYTES,
+        BeginState.LEASED,
+    ]
+    assert begun[3].job is not None
+    await archives.fetch_audio(begun[3].job, tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == wav("d")
+
+
+async def test_a_recording_over_the_upload_limit_is_refused_among_small_ones(tmp_path: Path) -> None:
+    settings = Settings(
+        server=ServerSettings(home=tmp_path / "home"),
+        storage=StorageSettings(fsync=False),
+        limits=LimitSettings(max_upload_bytes=len(wav("a")) - 1),
+    )
+    (tmp_path / "a").write_bytes(wav("a"))
+    async with running(tmp_path / "home", settings) as gateway:
+        archives = await client_of(gateway, OPERATOR_KEY)
+        archive = await archives.open_archive(RUN)
+        one = replace(recording("a"), size_bytes=len(wav("a")))
+        (refusal,) = await archives.upload_many(archive.id, [(one, tmp_path / "a")])
+        await archives.close()
+    assert refusal is not None
+    assert refusal.reason == "payload_too_large"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "empty"),
+        (b"\x02\x00\x00\x00{}", "files"),
+        (wire.pack({"files": []}), "files"),
+        (wire.pack({"files": [{"account": "a b", "sha256": "0" * 64, "size_bytes": 0}]}), "files.0.account"),
+        (wire.pack({"files": [{"account": "a", "sha256": "0" * 64, "size_bytes": 2}]}, b"x"), "2 bytes"),
+    ],
+)
+async def test_a_body_that_holds_no_recordings_is_refused(
+    archives: ArchiveClient, gateway: Running, body: bytes, words: str
+) -> None:
+    archive = await archives.open_archive(RUN)
+    async with gateway.client(OPERATOR_KEY) as http:
+        answer = await http.post(f"/operator/archives/{archive.id}/audio", content=body)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+
+
 async def test_one_bad_item_of_a_batch_fails_alone(archives: ArchiveClient, gateway: Running, tmp_path: Path) -> None:
     archive = await archives.open_archive(RUN)
     begun = await begin(archives, archive, [recording("a"), recording("b")], tmp_path)
@@ -157,7 +224,11 @@ async def test_one_bad_item_of_a_batch_fails_alone(archives: ArchiveClient, gate
     torn = {"job_id": jobs[1].id, "lease": jobs[1].lease, "transcript": {"text": "no more than this"}}
     both = {**good, "failure": {"reason": "x", "message": "y"}}
     async with gateway.client(OPERATOR_KEY) as http:
-        answer = await http.post(f"/operator/archives/{archive.id}/finish", json={"files": [torn, good, both, "what"]})
+        body = wire.pack({"files": [torn, good, both, "what"]})
+        answer = await http.post(f"/operator/archives/{archive.id}/finish", content=body)
+        longer = wire.pack({"files": [{**good, "playback_bytes": 5}]}, b"four")
+        refused = await http.post(f"/operator/archives/{archive.id}/finish", content=longer)
+    assert refused.json()["error"]["code"] == "bad_frame"
     errors = [(file["status"], file["error"]) for file in answer.json()["files"]]
     assert errors == [(None, "bad_frame"), ("completed", None), (None, "bad_frame"), (None, "bad_frame")]
 

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from audio.sniff import refuse
@@ -17,12 +16,12 @@ from lakehouse.diffs import compare
 from lakehouse.objects import at_once, audio_key
 from lakehouse.rows import job_from_row
 from schemas.api import archives as bodies
-from schemas.archives import BATCH_FILES, Archive, ArchiveFile, ArchiveReport, ArchiveStatus, FileStatus
+from schemas.archives import PORTION_BYTES, Archive, ArchiveFile, ArchiveReport, ArchiveStatus, FileStatus
 from schemas.domain import Job, NewJob
-from schemas.errors import Conflict, InvalidParameter
 from serve.gateway.auth import Operator
-from serve.gateway.bodies import body_of, well_formed
+from serve.gateway.bodies import body_of
 from serve.gateway.finishing import finish_items
+from serve.gateway.receiving import check_content, receive_recordings
 from serve.gateway.services import Services, services
 
 router = APIRouter(prefix="/operator/archives", tags=["archives"])
@@ -31,6 +30,7 @@ _Services = Annotated[Services, Depends(services)]
 _Id = Annotated[int, Path(ge=1, le=2**63 - 1, description="Archive id.")]
 _After = Annotated[str | None, Query(max_length=2048, description="Key of the last file on the page before.")]
 _FINISH_MAX_BYTES = 256 * 1024 * 1024
+_HEAD_MAX_BYTES = 64 * 1024
 _DIFFS_A_PAGE = 20
 
 
@@ -114,13 +114,23 @@ async def upload(
     stored = await s.objects.put_stream(request.stream(), limit_bytes=s.settings.limits.max_upload_bytes)
     try:
         refuse(stored.head, stored.size_bytes)
-        if stored.sha256 != sha256:
-            raise Conflict(f"these bytes have the SHA-256 {stored.sha256}, not {sha256}", code="other_content")
+        check_content(stored.sha256, sha256)
     except BaseException:
         await s.objects.discard(stored)
         raise
     await s.objects.adopt(stored, audio_key(account, sha256), durably=False)
     return {"status": "stored"}
+
+
+@router.post("/{archive_id}/audio")
+async def upload_many(archive_id: _Id, request: Request, _: Operator, s: _Services) -> bodies.Received:
+    """Body: packed `{"files": [{"account", "sha256", "size_bytes"}]}` + the bytes of these small recordings.
+
+    One that is refused is named with the reason and spoils no other. They are flushed as those that are sent alone.
+    """
+    await s.ledger.find_archive(archive_id)
+    sent = await body_of(request, PORTION_BYTES + _HEAD_MAX_BYTES)
+    return bodies.Received(files=await receive_recordings(s, sent))
 
 
 @router.post("/{archive_id}/renew")
@@ -138,16 +148,13 @@ async def release(archive_id: _Id, body: bodies.LeasesBody, _: Operator, s: _Ser
 
 @router.post("/{archive_id}/finish")
 async def finish(archive_id: _Id, request: Request, _: Operator, s: _Services) -> bodies.Outcomes:
-    """Body: `{"files": [{"job_id", "lease", "transcript" | "failure"}]}`. Results are written, then one commit says so.
+    """Body: packed `{"files": [{"job_id", "lease", "transcript" | "failure", "playback_bytes"}]}` + the playback copies.
 
-    One bad item fails alone: its outcome has an `error`. Repeating a call changes nothing.
+    Results and copies are written, then one commit says so. One bad item fails alone: its outcome has an `error`.
+    Repeating a call changes nothing.
     """
     sent = await body_of(request, _FINISH_MAX_BYTES)
-    with well_formed():
-        items = list(orjson.loads(sent)["files"])
-    if len(items) > BATCH_FILES:
-        raise InvalidParameter(f"at most {BATCH_FILES} files end in one call, not {len(items)}", param="files")
-    return bodies.Outcomes(files=await finish_items(s, archive_id, items))
+    return bodies.Outcomes(files=await finish_items(s, archive_id, sent))
 
 
 @router.post("/{archive_id}/note")
