@@ -41,6 +41,20 @@ _DECODERS = frozenset({
 _FULL_SCALE = {"u8": 128.0, "s16": 32_768.0, "s32": 2_147_483_648.0, "s64": 2.0**63}
 
 
+_MONO_PCM = b"fmt \x10\x00\x00\x00\x01\x00\x01\x00"
+"""From byte 12 of a WAV file: one channel, of plain samples."""
+
+
+def _probing(file: BinaryIO) -> dict[str, str]:
+    """FFmpeg looks for DTS in the start of WAV files, which takes longer than to decode some seconds of them.
+
+    DTS claims two channels: one is believed to be what its header says.
+    """
+    head = file.read(24)
+    file.seek(0)
+    return {"probesize": "32"} if head[12:] == _MONO_PCM else {}
+
+
 def _refuse_nested(url: str, flags: int, options: dict[str, str]) -> NoReturn:
     raise PermissionError("a recording may not open other files")
 
@@ -56,7 +70,7 @@ class Recording:
                 file,
                 mode="r",
                 format=demuxer,
-                options={"codec_whitelist": ",".join(sorted(_DECODERS))},
+                options={"codec_whitelist": ",".join(sorted(_DECODERS)), **_probing(file)},
                 metadata_errors="replace",
                 io_open=_refuse_nested,
             )

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.domain import SPEECH_RATE_HZ, Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
-from schemas.settings import EngineSettings
+
+if TYPE_CHECKING:  # Settings take a quarter of a second to load, and every decoding child would carry them.
+    from schemas.settings import EngineSettings
 
 Samples = NDArray[np.float32]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ SECS = 2.0
 RECORDINGS: list[tuple[str, str, str, int, str]] = [
     ("u8.wav", "wav", "pcm_u8", 8_000, "mono"),
     ("s16.wav", "wav", "pcm_s16le", 44_100, "stereo"),
+    ("s16-mono.wav", "wav", "pcm_s16le", 16_000, "mono"),
     ("s24.wav", "wav", "pcm_s24le", 48_000, "mono"),
     ("s32.wav", "wav", "pcm_s32le", 96_000, "stereo"),
     ("f32.wav", "wav", "pcm_f32le", 16_000, "mono"),
@@ -102,6 +105,14 @@ async def test_a_tone_survives(
     assert decoded.codec.removeprefix("lib") in codec or codec.startswith("lib")
     # Opus is always 48 kHz inside.
     assert decoded.source_rate_hz == (48_000 if codec == "libopus" else rate_hz)
+
+
+def test_a_decoding_child_carries_no_settings() -> None:
+    """What is loaded is copied for every file: a fork with Pydantic takes twice as long."""
+    program = "import sys, audio.nursery; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "av" in loaded
+    assert not {"pydantic", "asyncio", "torch", "httpx"}.intersection(loaded)
 
 
 async def test_vorbis(decoder: Decoder, tmp_path: Path) -> None:
