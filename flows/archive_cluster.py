@@ -28,6 +28,7 @@ from flows import steps
 from flows.archive_client import ArchiveClient
 from flows.archive_connecting import connect
 from schemas.domain import Seconds
+from schemas.priority import step_back
 from schemas.settings import ArchiveSettings, LimitSettings, Settings
 
 _ALLOWED_DEATHS = 10
@@ -45,6 +46,7 @@ def task_runner() -> Any:
 
 def _local_cluster() -> distributed.LocalCluster:
     dask.config.set({"distributed.scheduler.allowed-failures": _ALLOWED_DEATHS})
+    step_back()  # Its workers start at the priority of this thread.
     # On loopback, and with certificates of its own: who reaches a scheduler's port may run anything.
     return distributed.LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=ArchiveSettings().archive_workers,

@@ -143,6 +143,7 @@ def environment(settings: Settings, instance: Instance) -> dict[str, str]:
         "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
         "RAY_TMPDIR": temp,
         "RAY_ADDRESS": f"127.0.0.1:{ports['gcs']}",
+        "RAY_worker_niceness": "0",  # see schemas.priority
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         # Ray's own beat on an idle instance, 19 % of a core at its defaults and 13 % so: engines want those cores.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",

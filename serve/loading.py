@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from schemas.engines import Slot
 from schemas.errors import FluxionsError, Unavailable
+from schemas.priority import step_back
 from schemas.settings import Settings
 from serve.engines import choice
 from serve.models import cannot_load, why_not
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 class Loaded(Generic[E]):
     """What serves a slot. ``build`` loads it, ``warm_up`` makes it work once, so that the first request waits for neither.
 
+    Engines that listen work at a low priority, for nobody waits for the single call; the one that speaks does not.
+
     Raises EngineFailure of an engine that does not start: its replica is to be started again.
     """
 
@@ -32,6 +35,8 @@ class Loaded(Generic[E]):
     ) -> None:
         self._engine: E | None = None
         self._problem: Unavailable | None = None
+        if slot != "synthesizer":
+            step_back()
         try:
             engine = build(settings)
             warm_up(engine)
