@@ -1,7 +1,7 @@
 """Who goes first where the processor is short: what answers people, before what works through recordings.
 
-Ray gives its workers a niceness of 15, which puts the gateway behind every program on the machine and level with the engines;
-an instance starts them at 0 instead, and what may wait steps back by itself.
+Ray gives its workers a niceness of 15, which puts the gateway behind every program on the machine and level with
+the engines; an instance starts them at 0 instead, and what may wait steps back by itself.
 """
 
 from __future__ import annotations
