@@ -1,7 +1,7 @@
-"""The decoding child: one untrusted file to raw s16le mono, then the end. `audio.nursery` forks it.
+"""The decoding child: an untrusted file to raw s16le mono. `audio.nursery` forks it.
 
 It waits for a job on standard input, lays limits on itself, and reports one line on standard output; see
-`audio.protocol`. End of input without a job means that it is not needed any more.
+`audio.protocol`. If all went well it waits for another. End of input means that it is not needed any more.
 """
 
 from __future__ import annotations
@@ -119,14 +119,21 @@ def report_on(job: DecodeJob) -> Decoded | Refusal:
 
 
 def serve() -> None:
-    """The child's whole life."""
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return
-    job = load_job(line)
-    sys.stdout.buffer.write(BEGUN)
-    sys.stdout.buffer.flush()
-    # A block beyond the longest recording may be on its way when the count is checked.
-    sandbox.limit(job.memory_bytes, job.cpu_secs, int((job.max_audio_secs + 60) * job.rate_hz * 2))
-    sys.stdout.buffer.write(dump_line(report_on(job)))
+    """The child's whole life. Its limits are laid once: files after the first share what is left of its CPU time."""
+    limited = False
+    while line := sys.stdin.buffer.readline():
+        job = load_job(line)
+        _say(BEGUN)
+        if not limited:
+            # A block beyond the longest recording may be on its way when the count is checked.
+            sandbox.limit(job.memory_bytes, job.cpu_secs, int((job.max_audio_secs + 60) * job.rate_hz * 2))
+            limited = True
+        report = report_on(job)
+        _say(dump_line(report))
+        if isinstance(report, Refusal):
+            return  # Nobody believes it any more.
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()

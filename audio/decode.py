@@ -1,38 +1,33 @@
-"""Decoding of untrusted media to raw s16le mono, each file in a child process of its own with limits.
+"""Decoding of untrusted media to raw s16le mono, in child processes with limits.
 
-A child's libraries take some tenths of a second of processor time to load, so a nursery loads them once and forks a child
-for each file. A child serves one file and ends: whatever a file did to it is gone with it, and the nursery sees none.
+A child's libraries take some tenths of a second of processor time to load, so a nursery loads them once and forks children.
+A child of a `Decoder` serves one file and ends: whatever a file did to it is gone with it, and the nursery sees none.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from subprocess import DEVNULL
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
-from audio.protocol import BEGUN, Decoded, DecodeJob, Refusal, dump_line, load_report
+from audio.children import Child, Nursery
+from audio.protocol import Decoded, DecodeJob, Refusal
 from schemas.domain import SAMPLE_RATE_HZ
 from schemas.errors import InvalidAudio, Unavailable
 from schemas.settings import LimitSettings
 
-__all__ = ["Decoded", "Decoder"]
+__all__ = ["Decoded", "Decoder", "SeriesDecoder"]
 
 _MAX_STARTS = 3
 """Children that may die before they had their job, one after the other, until the machine is to blame."""
 
-_Stream: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
+_SERIES_FILES = 50
+"""Files one child decodes at most; what its libraries might leak is gone after these."""
 
 
 class Decoder:
@@ -43,12 +38,12 @@ class Decoder:
 
     def __init__(self, limits: LimitSettings) -> None:
         self._limits = limits
-        self._nursery: _Nursery | None = None
+        self._nursery: Nursery | None = None
         self._lock = threading.Lock()
 
     async def __aenter__(self) -> Self:
         with self._lock, contextlib.suppress(OSError):  # The first file tells.
-            self._nursery = _Nursery.start()
+            self._nursery = Nursery.start()
         return self
 
     async def __aexit__(
@@ -66,7 +61,13 @@ class Decoder:
         invalid_samples, too_many_channels, too_long, decode_limit or unreadable_audio; Unavailable if this machine
         cannot decode anything just now. A cancelled caller takes the child with it.
         """
-        job = DecodeJob(
+        with _none_left_by_failure(target):
+            child, report = await self.begin(self.job(source, target, rate_hz))
+            await child.end()
+            return _decoded(report)
+
+    def job(self, source: Path, target: Path, rate_hz: int = SAMPLE_RATE_HZ) -> DecodeJob:
+        return DecodeJob(
             source=str(source),
             target=str(target),
             max_audio_secs=self._limits.max_audio_secs,
@@ -75,140 +76,93 @@ class Decoder:
             cpu_secs=self._limits.decode_cpu_secs,
             rate_hz=rate_hz,
         )
-        done = False
-        try:
-            report = await self._run(job)
-            if isinstance(report, Decoded):
-                done = True
-                return report
-        finally:
-            if not done:
-                target.unlink(missing_ok=True)  # noqa: ASYNC240 - one system call, and it must not be cancelled
-        if report.code is None:
-            raise Unavailable(report.message)
-        raise InvalidAudio(report.message, code=report.code)
 
-    async def _run(self, job: DecodeJob) -> Decoded | Refusal:
+    async def begin(self, job: DecodeJob) -> tuple[Child, Decoded | Refusal]:
+        """A new child, and what it reports of its first job; it is the caller's to end. Raises Unavailable."""
         for _ in range(_MAX_STARTS):
             try:
                 talk, leash = self._birth()
             except OSError as error:
                 raise Unavailable(f"the decoder cannot be started: {error.strerror}") from error
-            child = await _Child.of(talk, leash)
-            try:
-                async with asyncio.timeout(self._limits.decode_wall_secs):
-                    report = await child.converse(job)
-            except TimeoutError:
-                secs = self._limits.decode_wall_secs
-                return Refusal(f"decoding the recording took longer than {secs:g} s; split it", "decode_limit")
-            finally:
-                await child.end()
-            if report is not None:
-                return report
+            child = await Child.of(talk, leash)
+            if (report := await self.ask(child, job)) is not None:
+                return child, report
+            await child.end()
         raise Unavailable("the decoder does not start; see `fluxions doctor`")
 
+    async def ask(self, child: Child, job: DecodeJob) -> Decoded | Refusal | None:
+        """What ``child`` reports of ``job``; None if it ended before it had it. A cancelled caller takes it along."""
+        try:
+            async with asyncio.timeout(self._limits.decode_wall_secs):
+                return await child.converse(job)
+        except TimeoutError:
+            secs = self._limits.decode_wall_secs
+            return Refusal(f"decoding the recording took longer than {secs:g} s; split it", "decode_limit")
+        except BaseException:
+            await child.end()
+            raise
+
     def _birth(self) -> tuple[socket.socket, socket.socket]:
-        """The ends of a new child: see `_Child`. Raises OSError if none can be started."""
+        """The ends of a new child: see `Child`. Raises OSError if none can be started."""
         with self._lock:
             if self._nursery is not None:
                 try:
                     return self._nursery.birth()
                 except (BrokenPipeError, ConnectionResetError):
                     self._nursery.end()
-            self._nursery = _Nursery.start()
+            self._nursery = Nursery.start()
             return self._nursery.birth()
 
 
-@dataclass(frozen=True, slots=True)
-class _Nursery:
-    """The process that has the libraries loaded; it ends when ``control`` is closed."""
+class SeriesDecoder:
+    """A `Decoder` for many small files of one account: a child that decoded one file goes on to another.
 
-    process: subprocess.Popen[bytes]
-    control: socket.socket
-
-    @classmethod
-    def start(cls) -> _Nursery:
-        root = str(Path(__file__).parents[1])
-        # No secret of this process is its business, and one thread is all that it may have.
-        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        env |= {"PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        argv = (sys.executable, "-P", "-m", "audio.nursery")
-        control, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = subprocess.Popen(
-                    argv, stdin=theirs.fileno(), stdout=DEVNULL, stderr=DEVNULL, env=env, start_new_session=True
-                )
-            except BaseException:
-                control.close()
-                raise
-        return cls(process, control)
-
-    def birth(self) -> tuple[socket.socket, socket.socket]:
-        talk, their_talk = socket.socketpair()
-        leash, their_leash = socket.socketpair()
-        with their_talk, their_leash:
-            try:
-                socket.send_fds(self.control, [b"."], [their_talk.fileno(), their_leash.fileno()])
-            except BaseException:
-                talk.close()
-                leash.close()
-                raise
-        return talk, leash
-
-    def end(self) -> None:
-        self.control.close()
-        self.process.kill()
-        self.process.wait()
-
-
-class _Child:
-    """One child: ``talk`` is where it hears its job and reports; by ``leash`` the nursery tells how it ended.
-
-    The nursery kills the child when the leash is let go.
+    To fork a child and see it end takes six times as long as to decode a second of WAV. Nothing but success is believed
+    of a child that served before: what it refuses, or dies of, a new child is asked about, so no file answers for an
+    earlier one. Belongs to the event loop it is used in; `close` ends its children.
     """
 
-    def __init__(self, talk: _Stream, leash: _Stream) -> None:
-        self._talk, self._told = talk
-        self._leash_end, self._leash = leash
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._idle: list[Child] = []
 
-    @classmethod
-    async def of(cls, talk: socket.socket, leash: socket.socket) -> _Child:
-        try:
-            return cls(await asyncio.open_unix_connection(sock=talk), await asyncio.open_unix_connection(sock=leash))
-        except BaseException:
-            talk.close()
-            leash.close()
-            raise
+    async def decode(self, source: Path, target: Path) -> Decoded:
+        """As `Decoder.decode`, at 16 kHz."""
+        with _none_left_by_failure(target):
+            child, report = await self._report(self._decoder.job(source, target))
+            if isinstance(report, Decoded) and child.files < _SERIES_FILES:
+                self._idle.append(child)
+            else:
+                await child.end()
+            return _decoded(report)
 
-    async def converse(self, job: DecodeJob) -> Decoded | Refusal | None:
-        """The child's report, or what its end means; None if it ended before it had its job."""
-        try:
-            self._told.write(dump_line(job))
-            if await self._talk.readline() != BEGUN:
-                return None
-            return load_report(await self._talk.readline())
-        except ConnectionError:
-            return None  # It ended with its job unread.
-        except (ValueError, TypeError, KeyError):
-            return _died(int(await self._leash_end.readline() or -signal.SIGKILL))
+    async def close(self) -> None:
+        while self._idle:
+            await self._idle.pop().end()
 
-    async def end(self) -> None:
-        """Returns when the child has ended."""
-        with contextlib.suppress(OSError):
-            self._leash.write_eof()
-            await self._leash_end.read()
-        for stream in (self._told, self._leash):
-            stream.close()
-            with contextlib.suppress(OSError):
-                await stream.wait_closed()
+    async def _report(self, job: DecodeJob) -> tuple[Child, Decoded | Refusal]:
+        if self._idle:
+            child = self._idle.pop()
+            report = await self._decoder.ask(child, job)
+            if isinstance(report, Decoded):
+                return child, report
+            await child.end()
+        return await self._decoder.begin(job)
 
 
-def _died(returncode: int) -> Refusal:
-    if returncode == -signal.SIGXCPU:
-        return Refusal("decoding the recording takes more CPU time than one may have; split it", "decode_limit")
-    if returncode == -signal.SIGKILL:
-        return Refusal(
-            "the system stopped the decoder, most likely for want of memory; split the recording", "decode_limit"
-        )
-    return Refusal("the recording crashed its decoder: it is damaged; export it again", "unreadable_audio")
+@contextlib.contextmanager
+def _none_left_by_failure(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _decoded(report: Decoded | Refusal) -> Decoded:
+    """Raises InvalidAudio for the file's faults, Unavailable for the machine's."""
+    if isinstance(report, Decoded):
+        return report
+    if report.code is None:
+        raise Unavailable(report.message)
+    raise InvalidAudio(report.message, code=report.code)

@@ -1,6 +1,6 @@
-"""``python -m audio.nursery``: has the decoding libraries loaded and forks a child of `audio.child` for each file.
+"""``python -m audio.nursery``: has the decoding libraries loaded and forks children of `audio.child`.
 
-Standard input is a socket on which each byte brings two more: one for the child to hear its job and report, and a leash.
+Standard input is a socket on which each byte brings two more: one for the child to hear its jobs and report, and a leash.
 When the far end of a leash is let go its child is killed; when a child has ended its exit status is written to its leash.
 The nursery itself opens no recording, and ends when its own socket is closed.
 """

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from schemas.domain import SAMPLE_RATE_HZ, Seconds
 
 BEGUN = b"begun\n"
-"""A child's first line, written when it has its job: a child that ends without it never touched the file."""
+"""A child's first line for each job, written when it has it: a child that ends without it never touched the file."""
 
 
 @dataclass(frozen=True, slots=True)

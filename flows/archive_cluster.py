@@ -22,7 +22,7 @@ import psutil
 from prefect.settings import PREFECT_API_URL
 from prefect_dask.task_runners import DaskTaskRunner
 
-from audio.decode import Decoder
+from audio.decode import Decoder, SeriesDecoder
 from audio.vad import VoiceActivity
 from flows import steps
 from flows.archive_client import ArchiveClient
@@ -61,14 +61,18 @@ def _local_cluster() -> distributed.LocalCluster:
 
 
 @contextlib.asynccontextmanager
-async def tools(settings: Settings) -> AsyncIterator[tuple[steps.Tools, ArchiveClient]]:
-    """What a batch works with; the client is made once a batch, for it belongs to its event loop."""
-    client = connect(settings)
+async def tools(settings: Settings, accounts: set[str]) -> AsyncIterator[tuple[steps.Tools, ArchiveClient]]:
+    """What a batch works with; the client is made once a batch, for it belongs to its event loop.
+
+    Where the recordings are of several ``accounts`` none is decoded by a child that has seen another.
+    """
+    client, decoder = connect(settings), _decoder(settings.limits)
+    series = SeriesDecoder(decoder)
     try:
         yield (
             steps.Tools(
                 client=client,
-                decoder=_decoder(settings.limits),
+                decoder=series if len(accounts) == 1 else decoder,
                 voice_activity=await asyncio.to_thread(_voice_activity),
                 engines=settings.engines,
                 utterances_at_once=settings.archives.archive_files_at_once,
@@ -78,6 +82,7 @@ async def tools(settings: Settings) -> AsyncIterator[tuple[steps.Tools, ArchiveC
             client,
         )
     finally:
+        await series.close()
         await client.close()
 
 

@@ -44,6 +44,11 @@ class Order:
     entries: tuple[Entry, ...] = ()
     files: tuple[SourceFile, ...] = ()
 
+    @property
+    def accounts(self) -> set[str]:
+        """Whose recordings are in it."""
+        return {entry.account or self.account for entry in self.entries} | {file.account for file in self.files}
+
     def dumps(self) -> str:
         fields = {name: getattr(self, name) for name in ("archive_id", "account", "worker", "retry_failed")}
         entries = [entry.to_json() for entry in self.entries]

@@ -48,7 +48,7 @@ async def _work(order: Order) -> None:
     settings = Settings()
     try:
         with scratch(settings) as folder:
-            async with tools(settings) as (kit, client):
+            async with tools(settings, order.accounts) as (kit, client):
                 await Batch(order, kit, client, settings, folder).run()
     except* Conflict as group:
         logger.info("archive %d: the run has ended, %s", order.archive_id, group.exceptions[0])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audio.bandwidth import narrow_band
-from audio.decode import Decoded, Decoder
+from audio.decode import Decoded, Decoder, SeriesDecoder
 from audio.encode import encode_playback
 from audio.joining import joined
 from audio.pcm import PcmFile
@@ -35,7 +35,7 @@ class Tools:
     """What the steps work with; made once a worker process."""
 
     client: OperatorClient
-    decoder: Decoder
+    decoder: Decoder | SeriesDecoder
     voice_activity: VoiceActivity
     engines: EngineSettings
     utterances_at_once: int
