@@ -35,6 +35,14 @@ _ALLOWED_DEATHS = 10
 """Workers that may die with a batch in hand until it is taken for the culprit."""
 _STOP_LOOK_SECS: Seconds = 0.5
 
+_DASK = {
+    "distributed.scheduler.allowed-failures": _ALLOWED_DEATHS,
+    # A worker samples its threads' stacks a hundred times a second for a dashboard, and sees fifty times whether its loop
+    # turns: a quarter of its time where recordings are short.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+}
+
 
 def task_runner() -> Any:
     """The scheduler of FLUXIONS_DASK_ADDRESS, or a cluster of this machine's processes, one thread each."""
@@ -45,7 +53,7 @@ def task_runner() -> Any:
 
 
 def _local_cluster() -> distributed.LocalCluster:
-    dask.config.set({"distributed.scheduler.allowed-failures": _ALLOWED_DEATHS})
+    dask.config.set(_DASK)
     step_back()  # Its workers start at the priority of this thread.
     # On loopback, and with certificates of its own: who reaches a scheduler's port may run anything.
     return distributed.LocalCluster(  # type: ignore[no-untyped-call]

@@ -92,7 +92,7 @@ async def estimate(
     if earlier is not None and earlier.status is not ArchiveStatus.RUNNING:
         # Of a run that has ended the ledger answers from its tables, page by page.
         settled = {file.key: file async for file in client.files(earlier.id) if file.status.is_settled}
-    async for batch in batches(open_source(new.source, new.options), BATCH_FILES):
+    async for batch in batches(open_source(new.source, new.options), lambda: BATCH_FILES):
         for one in batch:
             if isinstance(one, Problem):
                 found.problem(one.place or one.location, one.code, one.message)

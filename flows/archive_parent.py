@@ -37,6 +37,8 @@ from schemas.settings import Settings
 _LOOK_SECS: Seconds = 2.0
 """How often the run asks whether it was cancelled, and how far it is."""
 _LET_GO_SECS: Seconds = 15.0
+_BATCHES_A_THREAD = 20
+"""Batches grow while a run proves to be long, but to no more than a Dask thread's share of it by this."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class Run:
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
     failed: list[BaseException] = field(default_factory=list)
     seen: int = 0
+    threads: int = 1
+    """Of all Dask workers, when last asked."""
 
     async def to_the_end(self) -> None:
         """Raises Unavailable if batches could not be worked on: what they hold is left for the next run."""
@@ -139,19 +143,18 @@ class Run:
         await asyncio.gather(*self.under_way)
 
     async def _batches(self) -> AsyncIterator[tuple[Sequence[Entry], Sequence[SourceFile]]]:
-        size = self.settings.archives.archive_batch_files
         if self.archive.kind is ArchiveKind.REPROCESS:
             batch: list[SourceFile] = []
             async for one in self.client.select(self.archive.source, include_current=self.archive.include_current):
                 batch.append(selected_file(one))
-                if len(batch) == size:
+                if len(batch) >= self._batch_files():
                     yield (), batch
                     batch = []
             if batch:
                 yield (), batch
             return
         source = open_source(self.archive.source, self.archive.options)
-        async for found in batches(source, size):
+        async for found in batches(source, self._batch_files):
             problems = [one for one in found if isinstance(one, Problem)]
             for at in range(0, len(problems), BATCH_FILES):
                 noted = noted_problem(self.archive.account, problems[at : at + BATCH_FILES])
@@ -161,8 +164,13 @@ class Run:
 
     async def _room(self) -> None:
         """Wait until there are fewer batches under way than two a Dask thread."""
-        while len(self.under_way) >= 2 * await asyncio.to_thread(_num_threads):
+        self.threads = await asyncio.to_thread(_num_threads)
+        while len(self.under_way) >= 2 * self.threads:
             await asyncio.wait(self.under_way, return_when=asyncio.FIRST_COMPLETED)
+            self.threads = await asyncio.to_thread(_num_threads)
+
+    def _batch_files(self) -> int:
+        return batch_files(self.settings.archives.archive_batch_files, self.seen, self.threads)
 
     async def _wait(self, future: PrefectFuture[Any]) -> None:
         loop, done = asyncio.get_running_loop(), asyncio.Event()
@@ -195,6 +203,11 @@ class Run:
             async with asyncio.timeout(_LET_GO_SECS):
                 await asyncio.to_thread(lambda: stop_batches(_runner().client, self.token))
                 await asyncio.gather(*self.under_way, return_exceptions=True)
+
+
+def batch_files(least: int, seen: int, threads: int) -> int:
+    """Files of the next batch of a run that has ``seen`` so many: a task costs as much as some short recordings do."""
+    return min(max(least, seen // (_BATCHES_A_THREAD * threads)), BATCH_FILES)
 
 
 def _runner() -> Any:

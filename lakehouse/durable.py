@@ -33,11 +33,14 @@ def fsync_with_parents(path: Path, root: Path) -> None:
 
 
 def fsync_all(paths: Iterable[Path], root: Path) -> None:
-    """Flush files, and once each every folder from them up to and including ``root``."""
-    folders: set[Path] = set()
+    """Flush files under ``root``, and once each every folder from them up to and including it."""
+    folders = {root}
     for path in paths:
         fsync_path(path)
-        folders.update(folder for folder in path.parents if folder == root or root in folder.parents)
+        folder = path.parent
+        while folder not in folders:
+            folders.add(folder)
+            folder = folder.parent
     for folder in sorted(folders, reverse=True):
         fsync_path(folder)
 

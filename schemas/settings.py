@@ -122,7 +122,7 @@ class JobSettings(_Concern):
 class ArchiveSettings(_Concern):
     """How archives are worked on."""
 
-    archive_batch_files: int = Field(50, ge=1, le=100, description="Files of an archive in one Dask task.")
+    archive_batch_files: int = Field(50, ge=1, le=100, description="Files in one Dask task; up to 100 in long runs.")
     archive_workers: int = Field(2, ge=1, le=256, description="Processes of the local Dask cluster an archive starts.")
     archive_files_at_once: int = Field(
         4, ge=1, le=64, description="Files, and utterances on their way to the engines, one Dask worker has at once."

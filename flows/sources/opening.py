@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import islice
 from pathlib import Path
 
@@ -49,10 +49,10 @@ def canonical(text: str) -> str:
     return text if "://" in text else str(Path(text).expanduser().absolute())
 
 
-async def batches(source: Source, size: int) -> AsyncIterator[list[Entry | Problem]]:
-    """The source's stream, ``size`` at a time; disk and network are waited for in a thread."""
+async def batches(source: Source, size: Callable[[], int]) -> AsyncIterator[list[Entry | Problem]]:
+    """The source's stream, ``size()`` at a time; disk and network are waited for in a thread."""
     stream = iter(source)
-    while batch := await asyncio.to_thread(lambda: list(islice(stream, size))):
+    while batch := await asyncio.to_thread(lambda: list(islice(stream, size()))):
         yield batch
 
 

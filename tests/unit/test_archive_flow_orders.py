@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.archive_order import Order, begun_file, is_settled, key_of, new_archive, noted_problem, source_file
+from flows.archive_parent import batch_files
 from flows.archive_report import markdown, to_json
 from flows.sources.entries import Entry, Problem
 from flows.sources.reading import Fetched
@@ -103,6 +104,19 @@ def test_only_a_file_that_was_begun_can_go_on_without_its_source() -> None:
     assert revising.transcription_id == 8
     assert begun_file(known(FileStatus.WAITING, sha256=None), ArchiveKind.TRANSCRIBE, JobOptions()) is None
     assert begun_file(known(FileStatus.COMPLETED), ArchiveKind.TRANSCRIBE, JobOptions()) is None
+
+
+def test_batches_grow_with_the_run_up_to_what_one_call_may_name() -> None:
+    assert [batch_files(50, seen, 2) for seen in (0, 2_000, 3_000, 4_000, 100_000)] == [50, 50, 75, 100, 100]
+    assert [batch_files(50, seen, 20) for seen in (4_000, 30_000)] == [50, 75]
+    assert batch_files(1, 19, 1) == 1
+
+
+def test_one_child_decodes_for_one_account() -> None:
+    mine, yours = Entry("/calls/a.wav", "a.wav"), Entry("/calls/b.wav", "b.wav", account="acme")
+    assert order(mine).accounts == {"default"}
+    assert order(mine, yours).accounts == {"default", "acme"}
+    assert order(yours).accounts == {"acme"}
 
 
 def test_a_condition_may_begin_with_where_and_a_source_must_be_there(tmp_path: Path) -> None:

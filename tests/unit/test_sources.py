@@ -180,7 +180,7 @@ def test_a_parquet_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
 async def test_a_manifest_is_read_as_its_rows_are_wanted(tmp_path: Path) -> None:
     path = tmp_path / "many.csv"
     path.write_text("path\n" + "".join(f"calls/{n}.wav\n" for n in range(20_000)))
-    stream = batches(ManifestSource(path, JobOptions()), 50)
+    stream = batches(ManifestSource(path, JobOptions()), lambda: 50)
     assert len(await anext(stream)) == 50
     with path.open("a") as file:
         file.write("calls/last.wav\n")
