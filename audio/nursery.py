@@ -16,6 +16,7 @@ import socket
 from typing import NoReturn
 
 from audio import child, sandbox
+from schemas.priority import session_steps_back
 
 
 class Nursery:
@@ -95,6 +96,7 @@ def _live(talk: int, nursery: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    session_steps_back()
     gc.freeze()  # What is loaded lives as long as the process: no child needs to look through it.
     with socket.socket(fileno=os.dup(0)) as control:
         Nursery(control).run()

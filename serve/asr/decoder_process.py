@@ -26,6 +26,7 @@ from typing import Any, BinaryIO, Final
 
 from schemas.domain import SAMPLE_RATE_HZ, Seconds
 from schemas.errors import EngineFailure
+from schemas.priority import session_steps_back
 
 _LENGTH: Final = struct.Struct("<I")
 _START_SECS: Final = 120.0
@@ -58,6 +59,7 @@ class DecoderProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path, **_LARGE_PAGES},
+            start_new_session=True,
         )
         self._reply(time.monotonic() + _START_SECS)
 
@@ -147,6 +149,7 @@ def _decode(decoder: Any, pcm: bytes) -> list[Word]:
 def main() -> None:
     """Serves one owner, whose process id is the only argument."""
     _die_with(int(sys.argv[1]))
+    session_steps_back()
     # Replies go to a private copy of standard output; whatever else is printed goes to standard error.
     with open(os.dup(1), "wb") as replies:  # noqa: PTH123  # a descriptor, not a path
         os.dup2(2, 1)

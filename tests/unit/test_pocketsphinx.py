@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import jiwer
 import numpy as np
@@ -17,10 +18,13 @@ import pytest
 
 from schemas.domain import Word
 from schemas.errors import EngineFailure
+from schemas.priority import BACKGROUND_NICENESS
 from serve.asr.conditioning import condition, has_digital_silence, is_speechless
 from serve.asr.decoder_process import DecoderDied, DecoderProcess
 from serve.asr.pocketsphinx import PocketsphinxRecognizer, describe, read_words
 from tests.speech import SENTENCES, noise, say, sequence, silence
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +126,20 @@ def test_a_decoder_that_has_ended_says_so() -> None:
     process.close()
     with pytest.raises(DecoderDied):
         process.decode(b"\0\0")
+
+
+def test_a_decoder_stands_back_as_far_as_its_owner_in_a_session_of_its_own() -> None:
+    program = (
+        "import os\nfrom pathlib import Path\nfrom schemas.priority import step_back\n"
+        "from serve.asr.decoder_process import DecoderProcess\nstep_back()\ndecoder = DecoderProcess()\npid = decoder.pid\n"
+        "group = Path(f'/proc/{pid}/autogroup')\n"
+        "print(os.getpriority(0, pid) - os.getpriority(0, 0), os.getsid(pid) == pid,"
+        " group.read_text().split()[-1] if group.exists() else os.getpriority(0, pid))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    apart, leads, niceness = found.stdout.split()
+    assert (apart, leads) == ("0", "True")
+    assert int(niceness) >= BACKGROUND_NICENESS
 
 
 def test_the_decoder_dies_with_its_owner() -> None:
