@@ -67,6 +67,7 @@ class Decoder:
             return _decoded(report)
 
     def job(self, source: Path, target: Path, rate_hz: int = SAMPLE_RATE_HZ) -> DecodeJob:
+        """What a child is told of one file, with this decoder's limits."""
         return DecodeJob(
             source=str(source),
             target=str(target),

@@ -9,7 +9,6 @@ niceness counts only within one (sched(7), "The autogroup feature"): what steps 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from pathlib import Path
@@ -35,10 +34,11 @@ def session_steps_back() -> None:
     if niceness <= 0 or os.getsid(0) != os.getpid():
         return
     for _ in range(_TRIES):
-        with contextlib.suppress(OSError):
-            try:
-                _AUTOGROUP.write_text(str(niceness))
-            except BlockingIOError:
-                time.sleep(_PAUSE_SECS)
-                continue
-        return  # Done, or this system has no such groups.
+        try:
+            _AUTOGROUP.write_text(str(niceness))
+        except BlockingIOError:
+            time.sleep(_PAUSE_SECS)
+        except OSError:
+            return  # This system has no such groups.
+        else:
+            return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from schemas.domain import Span, Turn
@@ -161,3 +163,15 @@ def test_a_voice_is_nearer_to_itself_than_to_another() -> None:
         voice_of(*v) for v in ((SENTENCES[0], LOW_VOICE), (SENTENCES[1], LOW_VOICE), (SENTENCES[1], HIGH_VOICE))
     )
     assert low @ same > low @ high + 0.1
+
+
+def test_a_voice_is_the_same_in_either_precision() -> None:
+    encoder, found = Voiceprint(), []
+    network = encoder._network
+    mels = mel_power(raise_volume(say(SENTENCES[0], *LOW_VOICE)))
+    for precision in (torch.float32, torch.bfloat16):
+        encoder._network = copy.deepcopy(network).to(precision)
+        found.append(encoder.embed(mels[None, 20:180])[0])
+    exact, rounded = found
+    assert exact @ rounded > 0.995
+    assert not np.array_equal(exact, rounded)
