@@ -119,6 +119,18 @@ class Client:
 
         return _decoded(self._patiently(send, idempotent=False))
 
+    def until_final(self, job_id: int) -> None:
+        """Waits for a job to be completed, failed or cancelled by its events: nothing is asked in between."""
+        try:
+            with self._http.stream("GET", f"/transcriptions/{job_id}/events") as response:
+                if not response.is_success:
+                    response.read()
+                    raise _refusal(response)
+                for _ in response.iter_raw():
+                    self.wait(0)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
     def wait(self, secs: float) -> None:
         """Waits, or raises Interrupted as soon as the user asks to stop."""
         if self._stop.wait(secs):
