@@ -53,9 +53,9 @@ class _Opus:
 
 _LIVE = _Opus("voip", effort=5, frame_ms=20, page_secs=0.1)
 _COMPLETE = _Opus("voip", effort=10, frame_ms=20, page_secs=1.0)
-# Every recording gets a playback copy, beside recognisers that want the cores: this runs at some 700 times real time on
-# one, the settings above at 120 to 180.
-_PLAYBACK = _Opus("audio", effort=3, frame_ms=60, page_secs=1.0)
+# Every recording gets a playback copy, beside recognisers that want the cores: this takes a fifth of the time of those
+# above, and three quarters of effort 3's, whose copies come no nearer to the sound (segmental SNR 16.0 dB for 15.9).
+_PLAYBACK = _Opus("audio", effort=1, frame_ms=60, page_secs=1.0)
 
 
 class _Drain:

@@ -29,7 +29,7 @@ _QUIET_SECS: Seconds = 0.5
 """Length of the quiet stretch in whose middle a block ends."""
 _SEARCHED_SHARE = 0.2
 """The end of a block is looked for in this last share of its longest length."""
-_KEY_VERSION = 5
+_KEY_VERSION = 6
 """Part of every key: raised when `HeardBlock.to_json` changes, or what its times count from."""
 
 
@@ -63,13 +63,13 @@ class HeardBlock:
         windows = None if self.windows is None else wire.windows_to_bytes([self.windows])
         return {
             "recognitions": [wire.recognition_to_json(r) for r in self.recognitions],
-            "windows": None if windows is None else base64.b85encode(windows).decode(),
+            "windows": None if windows is None else base64.b64encode(windows).decode(),
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> HeardBlock:
         packed = data["windows"]
-        windows = None if packed is None else wire.windows_from_bytes(base64.b85decode(packed))[0]
+        windows = None if packed is None else wire.windows_from_bytes(base64.b64decode(packed))[0]
         return cls(tuple(wire.recognition_from_json(r) for r in data["recognitions"]), windows)
 
     def sealed(self, seal: bytes) -> str:

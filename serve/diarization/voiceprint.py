@@ -31,7 +31,7 @@ WINDOW_FRAMES: Final = 160
 DIM: Final = 256
 
 _TARGET_DBFS: Final = -30.0
-_BATCH: Final = 32
+_BATCH: Final = 64
 _TRIED_WINDOWS: Final = 16
 _TRIES: Final = 3
 _CLEARLY: Final = 0.8

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.domain import Span, Turn
 from schemas.engines import VoiceWindows
+from serve.diarization import clustering
 from serve.diarization.clustering import EmbeddingDiarizer
 from serve.diarization.voiceprint import Voiceprint, mel_filterbank, mel_power, raise_volume
 from tests.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, noise, say, sequence, silence
@@ -46,6 +47,27 @@ def test_a_voice_that_speaks_once_among_many_turns_of_another_is_heard(diarizer:
     samples, spans = sequence(parts)
     turns = diarizer.resolve([diarizer.observe(samples, spans)], spans)
     assert [t.speaker for t in turns] == [int(i == 4) for i in range(len(parts))]
+
+
+def test_a_long_block_takes_half_the_work_and_has_the_same_turns(
+    diarizer: EmbeddingDiarizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [say(text, *(LOW_VOICE, HIGH_VOICE)[i % 2]) for i, text in enumerate(SENTENCES * 5)]
+    samples, spans = sequence(parts)
+    asked: list[int] = []
+    embed = diarizer._voiceprint.embed
+
+    def counted(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        asked.append(len(windows))
+        return embed(windows)
+
+    monkeypatch.setattr(diarizer._voiceprint, "embed", counted)
+    half = diarizer.observe(samples, spans)
+    monkeypatch.setattr(clustering, "_PLENTY", len(half.centers_secs))
+    whole = diarizer.observe(samples, spans)
+    assert asked[0] < 0.6 * asked[1]
+    assert len(half.embeddings) == len(whole.embeddings) == asked[1]
+    assert diarizer.resolve([half], spans) == diarizer.resolve([whole], spans)
 
 
 @pytest.mark.parametrize("voice", [LOW_VOICE, HIGH_VOICE])
