@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 KEY = "fx_test"
@@ -38,6 +38,7 @@ class Server:
                 Route("/submit", self.submit, methods=["POST"]),
                 Route("/transcriptions", self.listing),
                 Route("/transcriptions/{id:int}", self.transcription),
+                Route("/transcriptions/{id:int}/events", self.events),
                 Route("/operator/status", self.status),
                 Route("/operator/keys", self.operator_keys, methods=["GET", "POST"]),
                 Route("/operator/keys/{id}", self.revoke, methods=["DELETE"]),
@@ -103,14 +104,14 @@ class Server:
         upload = self.uploads[number - 1]
         self.polls[number] = self.polls.get(number, 0) + 1
         body = {"id": number, "created_at": "x", "updated_at": "x", "filename": upload["filename"], "cached": False}
-        body["non_speech"] = upload["non_speech"] == "true"
+        body["non_speech"] = upload.get("non_speech") == "true"
         if self.stuck or self.polls[number] == 1:
             return JSONResponse({**body, "status": "processing"})
         if upload["body"].startswith(b"bad"):
             return JSONResponse({**body, "status": "failed", "error_message": "not a recording"})
         text = hashlib.sha256(upload["body"]).hexdigest()[:8]
         segment: dict[str, Any] = {"speaker": "0", "text": text, "start": 0.5, "end": 1.5, "segment_idx": 0}
-        if request.query_params["word_level_timestamps"] == "true":
+        if request.query_params.get("word_level_timestamps") == "true":
             segment["words"] = [{"word": text, "start": 0.5, "end": 1.25, "confidence": 0.9}]
         return JSONResponse(
             {
@@ -121,6 +122,18 @@ class Server:
                 "events": [{"tag": "pause"}],
             }
         )
+
+    async def events(self, request: Request) -> Response:
+        if refusal := self.refused(request):
+            return refusal
+        number = request.path_params["id"]
+
+        async def until_final() -> AsyncIterator[bytes]:
+            yield b'event: status\ndata: {"status":"processing"}\n\n'
+            self.polls[number] = 1
+            yield b'event: status\ndata: {"status":"completed"}\n\n'
+
+        return StreamingResponse(until_final(), media_type="text/event-stream")
 
     async def status(self, request: Request) -> Response:
         engine = {"slot": "asr", "engine": "pocketsphinx", "capabilities": {"languages": ["en"]}}

@@ -55,7 +55,7 @@ def transcribe(
         Path | None,
         typer.Argument(help="Long recording for the last measure [rendered speech].", exists=True, dir_okay=False),
     ] = None,
-    long_secs: Annotated[float, typer.Option(min=20, help="Length of the rendered long recording, s.")] = 300.0,
+    long_secs: Annotated[float, typer.Option(min=20, help="Length of the rendered long recording, s.")] = 600.0,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Repetitions of each measure, interleaved.")] = 3,
     processes: Annotated[
         int,

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from flows import archive_connecting, stub_engines
+from schemas.errors import FluxionsError
 from schemas.settings import Settings
 from serve.cli import bench_archive
 from serve.cli.bench_submit import measure, recordings
-from serve.cli.bench_transcribe import BareRecognizers, speech, utterances_of
-from serve.cli.client import Target
+from serve.cli.bench_transcribe import BareRecognizers, complete, speech, utterances_of
+from serve.cli.client import Client, Target
 from serve.cli.main import main
 from serve.cli.measures import percentile
 from tests.api_server import KEY, Server
@@ -51,6 +52,23 @@ def test_refused_submits_are_errors_and_no_submits(
     found = {m["name"]: m["value"] for m in json.loads(capsys.readouterr().out)["measures"]}
     assert found["acknowledged submits"] == 0
     assert found["errors"] > 0
+
+
+def test_a_long_recording_is_followed_by_its_events_and_asked_for_once() -> None:
+    with Server() as server, Client(Target(server.url, KEY)) as client:
+        wall_secs, body = complete(client, b"sound", cache=False, follow=True)
+        assert body["status"] == "completed"
+        assert wall_secs > 0
+        assert server.polls == {1: 2}  # One by the events, one to fetch the result.
+
+
+def test_events_that_are_refused_say_why() -> None:
+    with (
+        Server() as server,
+        Client(Target(server.url, "fx_other")) as client,
+        pytest.raises(FluxionsError, match="this key is not known"),
+    ):
+        client.until_final(1)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.0, 1)])
