@@ -211,6 +211,8 @@ def quality(
     from serve.cli.bench_quality import measure
     from serve.cli.quality.report import COLUMNS
 
+    if report is not None:
+        _make_folder(report.parent)
     found = measure(load_settings(home), folder, leave_out or [], snr or [])
     if report is not None:
         found.write(report)
@@ -336,6 +338,16 @@ def archive(
         bench = Bench(user, operator, settings, running.prefect_api, Path(folder))
         found = measure(bench, only or PARTS, files=files, hours=hours, rounds=rounds, voice=voice)
     _print(", ".join(only or PARTS), found, as_json=as_json)
+
+
+def _make_folder(folder: Path) -> None:
+    """Before anything is measured: minutes of work must not be lost for want of a place. Raises InvalidParameter."""
+    from schemas.errors import InvalidParameter
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidParameter(f"--report: {folder} cannot be made: {error.strerror}", param="report") from error
 
 
 def _part(settings: Settings, part: str, long_secs: float, *, published: bool) -> list[Measure]:

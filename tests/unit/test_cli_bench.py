@@ -71,6 +71,15 @@ def test_events_that_are_refused_say_why() -> None:
         client.until_final(1)
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["bench", "quality", str(tmp_path), "--report", str(tmp_path / "file" / "report.md"), "--json"]
+    assert main(arguments) == 1
+    assert json.loads(capsys.readouterr().err)["error"]["param"] == "report"
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.0, 1)])
 def test_percentiles_are_values_that_were_seen(share: float, expected: int) -> None:
     assert percentile(range(100, 0, -1), share) == expected
