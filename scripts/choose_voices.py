@@ -22,12 +22,12 @@ import soxr
 from audio.bandwidth import narrow_band
 from audio.segment import talk
 from audio.vad import VoiceActivity, regions
-from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span
+from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span, Turn
 from schemas.engines import Samples, VoiceWindows
 from schemas.settings import Settings
 from serve.cli.quality.corpus import Reference, Spoken, read_corpus
 from serve.cli.quality.listening import decode_all
-from serve.cli.quality.scores import SpeakerErrors, speaker_errors
+from serve.cli.quality.scores import speaker_errors
 from serve.diarization import voices
 from serve.diarization.clustering import EmbeddingDiarizer
 
@@ -43,6 +43,13 @@ LEAST_SECS: Seconds = 3.0
 TURN_SECS = (0.8, 1.5, 2.5, 4.0)
 
 Choice = tuple[float, float]
+"""Cut and blend."""
+Voice = tuple[str, list[Samples]]
+"""The recording it comes from, and what it says."""
+
+
+def voices_in(turns: Iterable[Spoken | Turn]) -> int:
+    return len({turn.speaker for turn in turns})
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Case:
 
     @property
     def num_voices(self) -> int:
-        return len({turn.speaker for turn in self.turns})
+        return voices_in(self.turns)
 
 
 class Ear:
@@ -72,15 +79,10 @@ class Ear:
         speech = talk(self.voice_activity.probabilities(samples), duration_secs, narrow=narrow_band(samples))
         return Case(frozenset(sources), tuple(turns), duration_secs, speech, self.diarizer.observe(samples, speech))
 
-    def score(self, case: Case, choice: Choice) -> tuple[int, SpeakerErrors]:
-        """Voices found, and the error of who speaks when."""
+    def turns(self, case: Case, choice: Choice) -> list[Turn]:
+        """Who speaks when, parted at another place than the one in use."""
         voices._SAME_VOICE_DISTANCE, voices._BLEND = choice  # type: ignore[misc]
-        turns = self.diarizer.resolve([case.windows], case.speech)
-        return len({t.speaker for t in turns}), speaker_errors(case.turns, turns, case.duration_secs, 0.0)
-
-    def count(self, case: Case, choice: Choice) -> int:
-        voices._SAME_VOICE_DISTANCE, voices._BLEND = choice  # type: ignore[misc]
-        return len({t.speaker for t in self.diarizer.resolve([case.windows], case.speech)})
+        return self.diarizer.resolve([case.windows], case.speech)
 
 
 def clean(reference: Reference, samples: Samples) -> dict[str, list[Samples]]:
@@ -131,10 +133,6 @@ def voices_of(ear: Ear, meetings: dict[str, dict[str, list[Samples]]], readings:
     return [(name, [at(piece, speed) for piece in pieces]) for (name, pieces), speed in product(people, SPEEDS)]
 
 
-Voice = tuple[str, list[Samples]]
-"""The recording it comes from, and what it says."""
-
-
 def at(samples: Samples, speed: float) -> Samples:
     """``samples`` played ``speed`` times as fast, pitch and all."""
     return np.asarray(soxr.resample(samples, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ / speed), np.float32)
@@ -156,8 +154,8 @@ def chosen(counts: dict[Choice, list[int]], cases: Sequence[Case], without: str)
         return float(np.mean([found[i] == cases[i].num_voices for i in used if cases[i].num_voices > 1]))
 
     def around(choice: Choice) -> float:
-        at = CUTS.index(choice[0])
-        return float(np.mean([right((cut, choice[1])) for cut in CUTS[max(0, at - 1) : at + 2]]))
+        place = CUTS.index(choice[0])
+        return float(np.mean([right((cut, choice[1])) for cut in CUTS[max(0, place - 1) : place + 2]]))
 
     return max(product(CUTS, BLENDS), key=around)
 
@@ -181,12 +179,13 @@ def main() -> None:
         for _ in range(TALKS):
             mine = [speaking[i] for i in random.choice(len(speaking), number, replace=False)]
             cases.append(ear.case(*together([pieces for _, pieces in mine], random), {name for name, _ in mine}))
-    counts = {choice: [ear.count(case, choice) for case in cases] for choice in product(CUTS, BLENDS)}
+    counts = {choice: [voices_in(ear.turns(case, choice)) for case in cases] for choice in product(CUTS, BLENDS)}
     exact, errors = 0, []
     for reference in references:
         choice = chosen(counts, cases, reference.name)
         case = ear.case(heard[reference.name], reference.turns, {reference.name})
-        found, wrong = ear.score(case, choice)
+        turns = ear.turns(case, choice)
+        found, wrong = voices_in(turns), speaker_errors(case.turns, turns, case.duration_secs, 0.0)
         exact += found == case.num_voices
         errors.append(wrong)
         print(f"{reference.name}: cut {choice[0]}, blend {choice[1]}: {found} of {case.num_voices}, error {wrong.rate:.3f}")

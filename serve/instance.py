@@ -145,7 +145,7 @@ def environment(settings: Settings, instance: Instance) -> dict[str, str]:
         "RAY_ADDRESS": f"127.0.0.1:{ports['gcs']}",
         "RAY_worker_niceness": "0",  # see schemas.priority
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        # Ray keeps what is larger in shared memory, at 3 ms of CPU each; at its default, 100 kB, that is most utterances.
+        # What is larger goes through shared memory, 3 ms of CPU each; at Ray's default, 100 kB, that is most utterances.
         "RAY_max_direct_call_object_size": "2097152",
         # Ray's own beat on an idle instance, 19 % of a core at its defaults and 13 % so: engines want those cores.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",

@@ -19,12 +19,7 @@ UPLOAD_LIMIT_BYTES = 420 * 1024 * 1024
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stacks.Stack]:
     home: Path = tmp_path_factory.mktemp("stack") / "home"
     running = stacks.start(
-        home,
-        FLUXIONS_MAX_UPLOAD_BYTES=str(UPLOAD_LIMIT_BYTES),
-        FLUXIONS_LEASE_SECS="3",
-        FLUXIONS_CLAIM_WAIT_SECS="5",
-        # Three parts are killed under an archive, and on a slow machine all three deaths may hit the same files.
-        FLUXIONS_MAX_ATTEMPTS="4",
+        home, FLUXIONS_MAX_UPLOAD_BYTES=str(UPLOAD_LIMIT_BYTES), FLUXIONS_LEASE_SECS="3", FLUXIONS_CLAIM_WAIT_SECS="5"
     )
     instance = Instance.read(home)
     assert instance is not None
