@@ -127,6 +127,9 @@ class Batch:
             portion = await self._fetcher.send(needing)
             if not portion:
                 break
+        if leased:
+            # What the gateway gave counts as an attempt from the first word on: the answer has come.
+            await self._renew()
         return leased
 
     async def _hand(self, queue: asyncio.Queue[tuple[Ready, ClaimedJob] | None]) -> None:

@@ -53,7 +53,7 @@ class LedgerActor:
 
     async def _ledger(self) -> Ledger:
         if self._opening is None or (self._opening.done() and self._opening.exception()):
-            self._opening = asyncio.create_task(Ledger.open(self._settings))
+            self._opening = asyncio.create_task(Ledger.open(self._settings, attended=True))
         return await asyncio.shield(self._opening)
 
     async def call(self, method: str, args: tuple[Any, ...]) -> tuple[bool, Any]:
@@ -99,6 +99,9 @@ class RemoteLedger(RemoteArchives):
             if not ok:
                 raise value
             return value
+
+    async def attend(self) -> None:
+        await self._call("attend")
 
     async def create_job(self, new: NewJob) -> Job:
         return await self._call("create_job", new)  # type: ignore[no-any-return]

@@ -172,11 +172,7 @@ class ArchiveEnding(ArchiveBeginning):
                 for seq, job in await self._commit_batch([jobs.released(job, leases[job.id], now) for job in back]):
                     self._learn(seq, job)
             for job_id in held:
-                file = run.of_job(job_id)
-                if run.revising.pop(job_id, None) is not None and file is not None:
-                    self._leases.drop(job_id)
-                    waiting = replace(file, status=FileStatus.WAITING, attempts=file.attempts - 1, updated_at=now)
-                    self._archives.put(run, waiting)
+                self._put_back(run, job_id)
             await self._archives.flush()
 
     async def _note(self, run: Run, noted: Sequence[NotedFile]) -> None:
@@ -229,8 +225,19 @@ class ArchiveEnding(ArchiveBeginning):
         found = self._archives.revising(job_id)
         if found is None or found[1].worker != lease:
             return False
-        self._fail_file(found[0], job_id, FileFailure("worker_lost", _LOST, retryable=True))
+        if self._leases.was_taken_up(job_id):
+            self._fail_file(found[0], job_id, FileFailure("worker_lost", _LOST, retryable=True))
+        else:
+            self._put_back(found[0], job_id)
         return True
+
+    def _put_back(self, run: Run, job_id: int) -> None:
+        """A revision that nobody worked on waits again; that was no attempt."""
+        file = run.of_job(job_id)
+        if run.revising.pop(job_id, None) is not None and file is not None:
+            self._leases.drop(job_id)
+            waiting = replace(file, status=FileStatus.WAITING, attempts=file.attempts - 1, updated_at=self._clock.utc())
+            self._archives.put(run, waiting)
 
 
 def _status(run: Run, job_id: int) -> FileStatus | None:

@@ -42,6 +42,7 @@ class ArchiveRunning(ArchiveEnding):
         """As for other jobs; a revision that is being made is told as it will be."""
         found = self._archives.revising(job_id)
         if found is not None and found[1].worker == lease:
+            self._leases.take_up(job_id, lease)
             return found[1]
         return await super().leased_job(job_id, lease)
 

@@ -15,9 +15,16 @@ log = logging.getLogger(__name__)
 class LeaseExpiring(ArchiveRunning):
     """Part of `lakehouse.ledger.Ledger`."""
 
+    async def attend(self) -> None:
+        """Workers can speak through whoever says this; it is said again and again. See `Leases.attend`."""
+        self._leases.attend()
+
     async def expire_leases(self) -> None:
         """Take back every lease that ran out. A task does this all the time."""
         for job_id, lease in self._leases.all_ended():
+            # Taking back those before it took time, in which it may have been renewed.
+            if not self._leases.ended(job_id, lease):
+                continue
             if self._expire_revision(job_id, lease):
                 continue
             try:
@@ -29,7 +36,8 @@ class LeaseExpiring(ArchiveRunning):
     def _expired(self, job: Job, lease: str) -> Job:
         if not self._leases.ended(job.id, lease):
             return job
-        return jobs.expired(job, lease, self._clock.utc(), self._settings.max_attempts)
+        taken_up = self._leases.was_taken_up(job.id)
+        return jobs.expired(job, lease, self._clock.utc(), self._settings.max_attempts, taken_up=taken_up)
 
     async def _expire_forever(self) -> None:
         while True:

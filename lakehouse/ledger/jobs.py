@@ -145,10 +145,15 @@ def released(job: Job, lease: str, now: dt.datetime) -> Job:
     return replace(job, status=JobStatus.SUBMITTED, updated_at=now, attempt=job.attempt - 1)
 
 
-def expired(job: Job, lease: str, now: dt.datetime, max_attempts: int) -> Job:
-    """The lease ran out: back to the queue, or failed after the last attempt. A job that moved on stays as it is."""
+def expired(job: Job, lease: str, now: dt.datetime, max_attempts: int, *, taken_up: bool) -> Job:
+    """The lease ran out: back to the queue, or failed after the last attempt. A job that moved on stays as it is.
+
+    One that was not ``taken_up`` never began, so it was no attempt.
+    """
     if job.status is not JobStatus.PROCESSING or job.worker != lease:
         return job
+    if not taken_up:
+        return released(job, lease, now)
     if job.attempt < max_attempts:
         return replace(job, status=JobStatus.SUBMITTED, updated_at=now)
     times = "once" if job.attempt == 1 else f"{job.attempt} times"

@@ -71,6 +71,8 @@ class Ledger(LeaseExpiring):
         lock: HomeLock,
         writers: dict[str, TableWriter],
         merge_policy: MergePolicy | None = None,
+        *,
+        attended: bool = False,
     ) -> None:
         self._settings = settings.jobs
         self._clock = clock
@@ -83,7 +85,7 @@ class Ledger(LeaseExpiring):
         self._live = LiveJobs()
         self._view = JobView(self._live, self._finished, self._ids)
         self._queue = JobQueue()
-        self._leases = Leases(clock, settings.jobs.lease_secs)
+        self._leases = Leases(clock, settings.jobs.lease_secs, attended=attended)
         self._cache = ResultCache()
         self._keys = KeyRing(writers["api_keys"], clock)
         self._records = Records(writers, clock)
@@ -104,9 +106,17 @@ class Ledger(LeaseExpiring):
 
     @classmethod
     async def open(
-        cls, settings: Settings, *, clock: Clock | None = None, merge_policy: MergePolicy | None = None
+        cls,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        merge_policy: MergePolicy | None = None,
+        attended: bool = False,
     ) -> Ledger:
-        """Take the home, open its tables, rebuild what was under way. Raises Conflict if another ledger has the home."""
+        """Take the home, open its tables, rebuild what was under way. Raises Conflict if another ledger has the home.
+
+        ``attended``: leases run only while somebody calls `attend`.
+        """
         location = Location.of(settings)
         lock = await take_lock(location)
         writers: dict[str, TableWriter] = {}
@@ -119,7 +129,7 @@ class Ledger(LeaseExpiring):
                     checkpoint_interval=settings.storage.checkpoint_interval,
                     guard=lock.check,
                 )
-            ledger = cls(settings, clock or SystemClock(), lock, writers, merge_policy)
+            ledger = cls(settings, clock or SystemClock(), lock, writers, merge_policy, attended=attended)
             await ledger._restore()
         except BaseException:
             for writer in writers.values():
@@ -305,7 +315,9 @@ class Ledger(LeaseExpiring):
             if job.archive_id is None:
                 self._queue.put(job.id)
         elif job.status is JobStatus.PROCESSING:
-            self._leases.grant(job.id, job.worker or "")
+            # A worker of the queue speaks at once; one of an archive takes up many files together.
+            secs = self._leases.first_word_secs if job.archive_id is None else None
+            self._leases.grant(job.id, job.worker or "", secs)
         else:
             self._leases.drop(job.id)
             if job.status is JobStatus.COMPLETED and not job.cached:
@@ -344,6 +356,7 @@ class Ledger(LeaseExpiring):
         for seq, job in await asyncio.to_thread(reader.unfinished, version):
             self._live.add(job)
             self._after(seq, job, None)
+        self._leases.take_up_all()
         for seq, job in await asyncio.to_thread(reader.finished_after, self._projector.mark, version):
             self._live.add(job)
             self._after(seq, job, None)

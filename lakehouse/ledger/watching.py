@@ -7,6 +7,7 @@ from typing import Any
 
 from lakehouse.ledger import jobs
 from lakehouse.ledger.editing import JobEditing
+from lakehouse.ledger.leases import Leases
 from lakehouse.ledger.progress import Mark, ProgressBoard, Watched
 from schemas.domain import Job, JobStatus, Progress, Segment
 from schemas.errors import NotFound
@@ -16,6 +17,8 @@ _STARTING = Progress("starting")
 
 class JobWatching(JobEditing):
     """Part of `lakehouse.ledger.Ledger`."""
+
+    _leases: Leases
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,12 +33,16 @@ class JobWatching(JobEditing):
         return await self._change(job_id, lambda job: jobs.cancelled(job, self._clock.utc()))
 
     async def leased_job(self, job_id: int, lease: str) -> Job:
-        """The job a lease is for, extending nothing. Raises Conflict(code="lease_lost"), NotFound."""
+        """The job a lease is for. The holder's first word extends the lease, later ones do not.
+
+        Raises Conflict(code="lease_lost"), NotFound.
+        """
         self._refuse_deleted(job_id)
         job = await self._view.job(job_id)
         if job is None:
             raise NotFound(f"no job {job_id}", code="job_not_found")
         jobs.check_lease(job, lease)
+        self._leases.take_up(job_id, lease)
         return job
 
     async def report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 
 from schemas.api.errors import ErrorBody
 from serve.gateway import errors
+from serve.gateway.attending import Attendance, NoteReached
 from serve.gateway.routes import (
     archives,
     health,
@@ -43,14 +45,19 @@ _ERRORS = {
 
 
 def create_app(services: Services) -> FastAPI:
+    attendance = Attendance(services.ledger, services.settings.jobs.lease_secs)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        attending = asyncio.create_task(attendance.run(), name="attendance")
         yield
+        attending.cancel()
         await services.speech.drain()
 
     app = FastAPI(title="Fluxions", version="1", description=_DESCRIPTION, redoc_url=None, lifespan=lifespan)
     app.state.services = services
     errors.install(app)
+    app.add_middleware(NoteReached, attendance=attendance)
     app.include_router(health.router)
     app.include_router(transcriptions.router, responses=_ERRORS)  # type: ignore[arg-type]
     app.include_router(progress.router, responses=_ERRORS)  # type: ignore[arg-type]

@@ -119,6 +119,24 @@ async def test_another_worker_waits_for_the_lease_and_then_takes_over(tmp_path: 
         assert refused.error == "lease_lost"
 
 
+async def test_a_file_whose_worker_never_said_a_word_was_not_attempted(tmp_path: Path) -> None:
+    clock = TurnedClock()
+    async with opened(home(tmp_path, max_attempts=1), clock) as (ledger, worker):
+        for _ in range(3):
+            (begun,) = await worker.begin(source("a"))
+            assert begun.lease is not None
+            assert begun.lease.attempt == 1
+            clock.advance(16)
+            await ledger.expire_leases()
+        assert (await ledger.find_archive(worker.archive.id)).counts.waiting == 1
+        (begun,) = await worker.begin(source("a"))
+        assert begun.lease is not None
+        assert await ledger.renew_files(worker.archive.id, {begun.lease.job_id: begun.lease.lease}) == []
+        clock.advance(16)
+        await ledger.expire_leases()
+        assert (await ledger.find_archive(worker.archive.id)).counts.failed == 1
+
+
 async def test_a_failure_that_may_pass_is_tried_as_often_as_any_job(tmp_path: Path) -> None:
     async with opened(home(tmp_path, max_attempts=2)) as (ledger, worker):
         for status in (FileStatus.WAITING, FileStatus.FAILED):

@@ -179,6 +179,19 @@ async def test_a_lease_on_a_revision_runs_out_and_counts_as_an_attempt(tmp_path:
         assert (failed.file.status, failed.file.reason) == (FileStatus.FAILED, "worker_lost")
 
 
+async def test_a_revision_given_to_nobody_is_no_attempt(tmp_path: Path) -> None:
+    clock = TurnedClock()
+    async with told(home(tmp_path, max_attempts=1), clock=clock) as it:
+        for _ in range(3):
+            (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
+            assert begun.lease is not None
+            clock.advance(16)
+            await it.ledger.expire_leases()
+        (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
+        (outcome,) = await it.ledger.finish_files(it.worker.archive.id, [await it.worker.end(begun, NEW, NEWER)])
+        assert outcome.status is FileStatus.COMPLETED
+
+
 async def test_a_ledger_that_starts_again_waits_for_the_revision_once_more(tmp_path: Path) -> None:
     async with told(home(tmp_path)) as it:
         (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)

@@ -33,6 +33,7 @@ async def test_a_silent_worker_loses_the_job_and_the_last_attempt_fails_it(tmp_p
         job = await ledger.create_job(new_job())
         first = await ledger.claim("w", 0)
         assert first is not None
+        await ledger.renew(job.id, first.lease)
         clock.advance(9.9)
         assert (await read_job(ledger, "ada", job.id)).status is JobStatus.PROCESSING  # type: ignore[union-attr]
         clock.advance(1.2)
@@ -43,6 +44,7 @@ async def test_a_silent_worker_loses_the_job_and_the_last_attempt_fails_it(tmp_p
         second = await ledger.claim("w", 0)
         assert second is not None
         assert second.lease != first.lease
+        assert (await ledger.leased_job(job.id, second.lease)).attempt == 2
         clock.advance(10)
         failed = await until_status(ledger, job.id, JobStatus.FAILED)
         assert "2 times" in (failed.error_message or "")
@@ -58,6 +60,7 @@ async def test_a_jump_of_the_time_of_day_moves_neither_leases_nor_created_at_bac
         before = await ledger.create_job(new_job("one"))
         claim = await ledger.claim("w", 0)
         assert claim is not None
+        await ledger.renew(before.id, claim.lease)
         clock.turn_back(3600)
         after = await ledger.create_job(new_job("two"))
         assert (after.id, after.created_at) == (before.id + 1, before.created_at)
@@ -74,6 +77,7 @@ async def test_a_worker_carries_on_over_a_restart_of_the_ledger(tmp_path: Path) 
     job = await ledger.create_job(new_job())
     claim = await ledger.claim("w", 0)
     assert claim is not None
+    await ledger.renew(job.id, claim.lease)
     clock.advance(9)
     await ledger.close()
 
@@ -88,6 +92,81 @@ async def test_a_worker_carries_on_over_a_restart_of_the_ledger(tmp_path: Path) 
         assert await ledger.complete(job.id, claim.lease, outcome(job), transcript()) == done
         with pytest.raises(Conflict):
             await ledger.leased_job(job.id, claim.lease)
+    finally:
+        await ledger.close()
+
+
+async def test_a_claim_whose_answer_was_lost_is_no_attempt_and_waits_no_whole_lease(tmp_path: Path) -> None:
+    clock = TurnedClock()
+    ledger = await Ledger.open(home(tmp_path, lease_secs=9, max_attempts=1), clock=clock)
+    try:
+        job = await ledger.create_job(new_job())
+        assert await ledger.claim("w", 0) is not None
+        clock.advance(2.9)
+        await ledger.expire_leases()
+        assert (await read_job(ledger, "ada", job.id)).status is JobStatus.PROCESSING  # type: ignore[union-attr]
+        clock.advance(0.1)
+        await ledger.expire_leases()
+        again = await ledger.claim("w", 0)
+        assert again is not None
+        assert (again.job.id, again.job.attempt) == (job.id, 1)
+        await ledger.leased_job(job.id, again.lease)
+        clock.advance(8.9)
+        await ledger.expire_leases()
+        assert (await ledger.leased_job(job.id, again.lease)).status is JobStatus.PROCESSING
+        # That word was not the first: it extends nothing.
+        clock.advance(0.1)
+        await ledger.expire_leases()
+        assert (await read_job(ledger, "ada", job.id)).status is JobStatus.FAILED  # type: ignore[union-attr]
+    finally:
+        await ledger.close()
+
+
+async def test_while_workers_cannot_speak_no_lease_runs(tmp_path: Path) -> None:
+    clock = TurnedClock()
+    ledger = await Ledger.open(home(tmp_path, lease_secs=9, max_attempts=1), clock=clock, attended=True)
+    try:
+        job = await ledger.create_job(new_job())
+        claim = await ledger.claim("w", 0)
+        assert claim is not None
+        await ledger.renew(job.id, claim.lease)
+
+        async def status_after(secs: float, *, attended: bool) -> JobStatus:
+            clock.advance(secs)
+            if attended:
+                await ledger.attend()
+            await ledger.expire_leases()
+            found = await read_job(ledger, "ada", job.id)
+            assert found is not None
+            return found.status
+
+        assert await status_after(100, attended=False) is JobStatus.PROCESSING
+        assert await status_after(100, attended=True) is JobStatus.PROCESSING
+        # The whole time again, counted by those who say that workers can speak.
+        assert [await status_after(3, attended=True) for _ in range(2)] == [JobStatus.PROCESSING] * 2
+        assert await status_after(3, attended=False) is JobStatus.PROCESSING
+        assert await status_after(0, attended=True) is JobStatus.FAILED
+    finally:
+        await ledger.close()
+
+
+async def test_leases_on_record_when_the_ledger_starts_wait_for_a_gateway_and_count(tmp_path: Path) -> None:
+    settings, clock = home(tmp_path, lease_secs=9, max_attempts=1), TurnedClock()
+    ledger = await Ledger.open(settings, clock=clock, attended=True)
+    job = await ledger.create_job(new_job())
+    assert await ledger.claim("w", 0) is not None
+    await ledger.close()
+
+    ledger = await Ledger.open(settings, clock=clock, attended=True)
+    try:
+        clock.advance(30)
+        await ledger.attend()
+        for _ in range(3):
+            assert (await read_job(ledger, "ada", job.id)).status is JobStatus.PROCESSING  # type: ignore[union-attr]
+            clock.advance(3)
+            await ledger.attend()
+            await ledger.expire_leases()
+        assert (await read_job(ledger, "ada", job.id)).status is JobStatus.FAILED  # type: ignore[union-attr]
     finally:
         await ledger.close()
 

@@ -23,6 +23,7 @@ from schemas.errors import Conflict
 from tests.lakehouse_kit import TurnedClock, home, new_job, outcome, transcript
 
 LEASE_SECS = 10.0
+FIRST_WORD_SECS = LEASE_SECS / 3
 MAX_ATTEMPTS = 2
 
 
@@ -34,6 +35,7 @@ class Modelled:
     attempt: int = 0
     lease: str | None = None
     ends: float = 0.0
+    taken_up: bool = False
     cached_from: int | None = None
 
 
@@ -88,7 +90,8 @@ class LedgerMachine(RuleBasedStateMachine):
             return multiple()
         assert claim.job.id == min(waiting)
         entry = self.model[claim.job.id]
-        entry.status, entry.lease, entry.ends = "processing", claim.lease, self.clock.monotonic() + LEASE_SECS
+        entry.status, entry.lease, entry.ends = "processing", claim.lease, self.clock.monotonic() + FIRST_WORD_SECS
+        entry.taken_up = False
         entry.attempt += 1
         return claim
 
@@ -97,10 +100,22 @@ class LedgerMachine(RuleBasedStateMachine):
         entry = self.model[claim.job.id]
         if entry.status == "processing" and entry.lease == claim.lease:
             self.run(self.ledger.renew(claim.job.id, claim.lease))
-            entry.ends = self.clock.monotonic() + LEASE_SECS
+            entry.ends, entry.taken_up = self.clock.monotonic() + LEASE_SECS, True
         else:
             with pytest.raises(Conflict):
                 self.run(self.ledger.renew(claim.job.id, claim.lease))
+
+    @rule(claim=claims)
+    def speak(self, claim: Any) -> None:
+        entry = self.model[claim.job.id]
+        call = self.ledger.leased_job(claim.job.id, claim.lease)
+        if entry.status == "processing" and entry.lease == claim.lease:
+            assert self.run(call).attempt == entry.attempt
+            if not entry.taken_up:
+                entry.ends, entry.taken_up = self.clock.monotonic() + LEASE_SECS, True
+        else:
+            with pytest.raises(Conflict):
+                self.run(call)
 
     @rule(claim=claims)
     def complete(self, claim: Any) -> None:
@@ -148,14 +163,18 @@ class LedgerMachine(RuleBasedStateMachine):
         self.run(self.ledger.expire_leases())
         for entry in self.model.values():
             if entry.status == "processing" and entry.ends <= self.clock.monotonic():
-                entry.status = "submitted" if entry.attempt < MAX_ATTEMPTS else "failed"
+                if not entry.taken_up:
+                    entry.attempt -= 1
+                    entry.status = "submitted"
+                else:
+                    entry.status = "submitted" if entry.attempt < MAX_ATTEMPTS else "failed"
 
     @rule()
     def restart(self) -> None:
         self.run(self.ledger.close())
         self.ledger = self.run(Ledger.open(self.settings, clock=self.clock))
         for entry in self.model.values():
-            entry.ends = self.clock.monotonic() + LEASE_SECS
+            entry.ends, entry.taken_up = self.clock.monotonic() + LEASE_SECS, True
 
     @invariant()
     def lists_tell_what_the_model_knows(self) -> None:
