@@ -6,7 +6,9 @@ Random weights cost what trained ones cost; whom they hear means nothing.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
@@ -56,7 +58,15 @@ _LENGTHS_SECS: Final[tuple[Seconds, ...]] = (30.0, 90.0, 300.0)
 
 
 def measure(settings: Settings, shape: Shape) -> list[Measure]:
-    """Times real time by length, and memory. Raises Unavailable where NeMo is not installed."""
+    """Times real time by length, and memory. Raises Unavailable where NeMo is not installed.
+
+    In a process of its own: in this one, what others give back meanwhile would be taken off the memory it needs.
+    """
+    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_measure, settings, shape).result()
+
+
+def _measure(settings: Settings, shape: Shape) -> list[Measure]:
     before = memory_mib()
     with TemporaryDirectory(prefix="fluxions-sortformer-") as folder:
         chosen = {
