@@ -342,6 +342,7 @@ class Ledger(LeaseExpiring):
             # One deleted meanwhile is in its table still, and memory must go on hiding it.
             # So must one that has a newer revision.
             if entry is not None and (entry.job.status, entry.job.revision) == (job.status, job.revision):
+                self._view.projected(job)
                 self._live.remove(job.id)
 
     async def _restore(self) -> None:

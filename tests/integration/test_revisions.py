@@ -125,6 +125,31 @@ async def test_both_revisions_are_in_the_tables_and_the_earlier_result_stays_for
         assert gone.problem == "the earlier revision is no longer kept"
 
 
+async def test_the_cache_answers_with_the_newest_revision_and_with_nothing_that_was_deleted(tmp_path: Path) -> None:
+    file = source("a")
+    async with told(home(tmp_path)) as it:
+
+        async def answered(revision: str) -> str | None:
+            asked = {"sha256": file.sha256, "audio_key": audio_key("ada", file.sha256), "engine_revision": revision}
+            job = await it.ledger.create_job(new_job(options=file.options, **asked))
+            return job.result_key if job.cached_from == it.id else None
+
+        await it.projected()
+        first = await answered(REVISION)
+        assert first is not None
+        assert await answered(REVISION) == first
+        await it.worker.transcribe(again(it.id, file), NEW, NEWER, speakers=2)
+        for _ in ("in memory", "projected"):
+            newest = await answered(NEWER)
+            assert newest not in (first, None)
+            assert await answered(REVISION) is None
+            await it.projected()
+        await it.ledger.delete_job("ada", it.id)
+        for _ in ("in memory", "erased"):
+            assert await answered(NEWER) is None
+            await it.projected()
+
+
 async def test_what_the_present_engines_made_is_left_unless_it_is_asked_for(tmp_path: Path) -> None:
     async with told(home(tmp_path)) as it:
         await it.projected()
