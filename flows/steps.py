@@ -148,12 +148,15 @@ async def transcribe_file(tools: Tools, job: ClaimedJob, source: Path, folder: P
     return await compose(tools, job, heard, hearing.result(), began)
 
 
+async def load_long_files() -> None:
+    """Import what long recordings need. Prefect takes seconds: not at the start, and not on the loop that keeps leases."""
+    await asyncio.to_thread(importlib.import_module, "flows.transcribe")
+
+
 async def hear(tools: Tools, job: ClaimedJob, heard: Listening, reporter: Reporter) -> Heard:
     """Ask the engines about a recording, in blocks that are kept if it is long."""
     if heard.pcm.duration_secs > tools.jobs.long_file_secs:
-        # Prefect takes a second to import, and most workers never see a long recording: not here, and not in the way of
-        # the beat that keeps the lease.
-        await asyncio.to_thread(importlib.import_module, "flows.transcribe")
+        await load_long_files()
         from flows.transcribe import hear_in_blocks
 
         return await hear_in_blocks(tools, job, heard, reporter)

@@ -54,6 +54,8 @@ class Worker:
                     job = None
                 if job is None:
                     self._slots.release()
+                    # The first long recording shall not wait for it, and nobody is waiting now.
+                    jobs.create_task(steps.load_long_files())
                 else:
                     jobs.create_task(self._carry_out(job))
 
