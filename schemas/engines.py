@@ -265,6 +265,8 @@ class RenderRequest:
     verify: bool = True
     start: int = 0
     window_secs: Seconds = 60.0
+    streamed: bool = False
+    """Somebody listens while it is made: the first sound goes ahead of everything."""
 
 
 @dataclass(frozen=True, slots=True)

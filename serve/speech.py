@@ -134,9 +134,11 @@ class Speech:
                 param="input",
             )
 
-    async def start(self, ask: Render, voice: VoiceProfile, account: str | None) -> Rendering:
+    async def start(self, ask: Render, voice: VoiceProfile, account: str | None, *, streamed: bool) -> Rendering:
         """A render whose first sound is there; kept if it is an ``account``'s. Raises InvalidParameter, EngineFailure."""
-        request = RenderRequest(voice, ask.input, ask.temperature, ask.max_secs or None, ask.verify_chunks)
+        request = RenderRequest(
+            voice, ask.input, ask.temperature, ask.max_secs or None, ask.verify_chunks, streamed=streamed
+        )
         rendering = Rendering(request, self._engines.render(request))
         await rendering.begin()
         if account is not None:

@@ -37,6 +37,9 @@ from serve.tts.verify.verdict import Verifier
 from serve.tts.voices import DEFAULT_VOICE
 
 _THREADS: Final = 32
+FIRST_AHEAD_SECS: Final = 0.015
+"""A stream rests so long after its first sound, which lasts longer itself. Made at once, what follows takes the processor
+from all that carries the first sound to its listener: beside an archive, on two cores, its p95 was 1.6 times as late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class SynthesizerDeployment:
         """
         stop, served = threading.Event(), self._loaded.engine
         chunks = rendered(served.synthesizer, request, served.verifier, self._verify_retries, stop)
+        first_of_all = request.streamed and request.start == 0
         loop = asyncio.get_running_loop()
         step: asyncio.Future[RenderedChunk | None] | None = None
         try:
@@ -74,6 +78,9 @@ class SynthesizerDeployment:
                 if chunk is None:
                     return
                 yield chunk
+                if first_of_all:
+                    first_of_all = False
+                    await asyncio.sleep(FIRST_AHEAD_SECS)
         finally:
             stop.set()
             if step is not None and not step.done():

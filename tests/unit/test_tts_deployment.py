@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 
+from schemas.domain import SPEECH_RATE_HZ
 from schemas.engines import RenderedChunk, RenderRequest, Samples
 from schemas.errors import InvalidParameter
 from schemas.settings import Settings
@@ -19,7 +20,7 @@ from serve.tts.voices import find_voice
 with warnings.catch_warnings():
     # Ray Serve 2.60 declares its models in a way pydantic deprecates, at import.
     warnings.simplefilter("ignore", DeprecationWarning)
-    from serve.tts.deployment import SynthesizerDeployment, stream
+    from serve.tts.deployment import FIRST_AHEAD_SECS, SynthesizerDeployment, stream
 
 TEXT = "The old man walked slowly along the river. The children played in the garden until the evening. "
 
@@ -41,6 +42,20 @@ async def test_the_first_sound_comes_long_before_the_last(replica: SynthesizerDe
     arrivals = [time.perf_counter() - begun async for _ in replica.render(request)]
     assert arrivals[0] < 0.1
     assert arrivals[0] < 0.2 * arrivals[-1]
+
+
+async def test_a_stream_lets_its_first_sound_go_ahead_and_never_for_longer_than_that_lasts(
+    replica: SynthesizerDeployment.func_or_class,
+) -> None:
+    request = RenderRequest(find_voice("maeve"), TEXT, verify=False, streamed=True)
+    pieces, arrivals = [], []
+    async for chunk in replica.render(request):
+        pieces.append(chunk)
+        arrivals.append(time.perf_counter())
+    assert arrivals[1] - arrivals[0] >= FIRST_AHEAD_SECS
+    assert pieces[0].duration_secs >= 3 * FIRST_AHEAD_SECS
+    whole = await collected(replica, "maeve", TEXT)
+    assert sum(piece.duration_secs for piece in pieces) == pytest.approx(whole.size / SPEECH_RATE_HZ, rel=0.02)
 
 
 async def test_renders_at_once_never_mix(replica: SynthesizerDeployment.func_or_class) -> None:

@@ -62,9 +62,11 @@ async def tts(
     s.speech.check(ask)
     if account is None:
         await s.anonymous.take(request.client.host if request.client else None, len(ask.input))
+    as_it_is_made = bool(ask.stream or stream)
     try:
-        rendering = await until_gone(request.receive, s.speech.start(ask, voice, account))
-        if ask.stream or stream:
+        starting = s.speech.start(ask, voice, account, streamed=as_it_is_made)
+        rendering = await until_gone(request.receive, starting)
+        if as_it_is_made:
             return streamed(rendering, ask.response_format)
         async with aclosing(rendering):
             return await until_gone(request.receive, complete(rendering, ask.response_format))

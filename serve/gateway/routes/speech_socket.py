@@ -125,7 +125,7 @@ class _Session:
         s.speech.check(ask)
         if account is None:
             await s.anonymous.take(self._socket.client.host if self._socket.client else None, len(ask.input))
-        rendering = await s.speech.start(ask, voice, account)
+        rendering = await s.speech.start(ask, voice, account, streamed=True)
         async with aclosing(rendering):
             await self._socket.send_json({"type": "start"})
             async for chunk in rendering:
