@@ -1,6 +1,6 @@
 """The stored copy of an authenticated render and its row of ``tts_renders``, written after the response, off its path.
 
-While a render streams its sound is only put aside. What ended is encoded by one thread of low priority and written a few
+While a render streams its sound is only put aside. What ended is encoded by a process of low priority and written a few
 times a second, all that waits together: streams under way are not slowed, and their rows share a commit.
 """
 
@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import threading
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from audio.encode import Encoder
 from lakehouse.objects import Objects, account_folder
 from schemas.domain import SPEECH_RATE_HZ, Seconds, TtsRender
 from schemas.engines import RenderedChunk
+from serve.copy_encoder import CopyEncoder
 
 if TYPE_CHECKING:
     from serve.gateway.services import LedgerClient
@@ -35,7 +31,6 @@ _SMALL_BYTES: Final = 30 * 2 * SPEECH_RATE_HZ
 _AHEAD_BYTES: Final = 10 * _SMALL_BYTES
 """Sound of one render that may wait to be encoded before the render waits for it."""
 _COPY_MAX_BYTES: Final = 2**32
-_NICENESS: Final = 10
 
 
 @dataclass(slots=True)
@@ -99,38 +94,44 @@ class Copy:
             self._writing = True
             self._keeper.write_soon(self)
 
-    async def stored(self, objects: Objects, encoding: ThreadPoolExecutor) -> TtsRender:
+    async def stored(self, objects: Objects, encoder: CopyEncoder) -> TtsRender:
         """Write the object; gives the row, without an object when the store fails."""
         identity = uuid.uuid4().hex
         key: str | None = None
         try:
-            key = await self._store(objects, encoding, f"{identity}.opus")
+            key = await self._store(objects, encoder, f"{identity}.opus")
         except Exception as error:  # whatever a store raises, the row is written
             logger.error("the copy of a render could not be stored: %s", type(error).__name__)  # noqa: TRY400
             self._give_up()
         return replace(await self._ended(), audio_key=key, import_key=identity)
 
-    async def _store(self, objects: Objects, encoding: ThreadPoolExecutor, name: str) -> str:
+    async def _store(self, objects: Objects, encoder: CopyEncoder, name: str) -> str:
         if self._row is not None and len(self._held) < _SMALL_BYTES:
             key = f"renders/{account_folder(self._row.account)}/{name}"
-            data = await asyncio.get_running_loop().run_in_executor(encoding, _encoded, self._take())
-            await objects.put_bytes(key, data)
+            await objects.put_bytes(key, await encoder.open().finish(self._take()))
             return key
-        stored = await objects.put_stream(self._encoded_as_it_comes(encoding), limit_bytes=_COPY_MAX_BYTES)
+        async with aclosing(self._encoded_as_it_comes(encoder)) as encoded:
+            stored = await objects.put_stream(encoded, limit_bytes=_COPY_MAX_BYTES)
         row = await self._ended()
         key = f"renders/{account_folder(row.account)}/{name}"
         await objects.adopt(stored, key)
         return key
 
-    async def _encoded_as_it_comes(self, encoding: ThreadPoolExecutor) -> AsyncIterator[bytes]:
-        encoder, loop = Encoder("opus", SPEECH_RATE_HZ, cheap=True), asyncio.get_running_loop()
-        while self._held or self._row is None:
-            if len(self._held) < _SMALL_BYTES and self._row is None:
-                self._changed.clear()
-                await self._changed.wait()
-                continue
-            yield await loop.run_in_executor(encoding, encoder.feed, np.frombuffer(self._take(), "<i2"))
-        yield await loop.run_in_executor(encoding, encoder.finish)
+    async def _encoded_as_it_comes(self, encoder: CopyEncoder) -> AsyncGenerator[bytes, None]:
+        copy, is_whole = encoder.open(), False
+        try:
+            while self._held or self._row is None:
+                if len(self._held) < _SMALL_BYTES and self._row is None:
+                    self._changed.clear()
+                    await self._changed.wait()
+                    continue
+                yield await copy.feed(self._take())
+            rest = await copy.finish()
+            is_whole = True
+            yield rest
+        finally:
+            if not is_whole:
+                await copy.drop()
 
     async def _ended(self) -> TtsRender:
         while self._row is None:
@@ -156,13 +157,15 @@ class Keeper:
     def __init__(self, objects: Objects, ledger: LedgerClient) -> None:
         self._objects = objects
         self._ledger = ledger
-        self._encoding = ThreadPoolExecutor(1, "render-copies", initializer=_step_back)
+        self._encoder = CopyEncoder()
         self._ended: list[Copy] = []
         self._gathering: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
 
     def open(self) -> Copy:
+        if not self._encoder.is_running:
+            self._keep_going(self._encoder.start())
         return Copy(self)
 
     def write_now(self, copy: Copy) -> None:
@@ -186,6 +189,7 @@ class Keeper:
             logger.error("renders were not recorded in time")  # noqa: TRY400
         finally:
             self._hurry.clear()
+            await self._encoder.close()
 
     async def _gather(self) -> None:
         try:
@@ -197,26 +201,18 @@ class Keeper:
         self._start(ended)
 
     def _start(self, copies: Sequence[Copy]) -> None:
-        task = asyncio.create_task(self._write(copies))
+        self._keep_going(self._write(copies))
+
+    def _keep_going(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
     async def _write(self, copies: Sequence[Copy]) -> None:
-        rows = await asyncio.gather(*(copy.stored(self._objects, self._encoding) for copy in copies))
+        rows = await asyncio.gather(*(copy.stored(self._objects, self._encoder) for copy in copies))
         await self._ledger.record_renders(rows)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("renders could not be recorded: %s", type(error).__name__)
-
-
-def _encoded(pcm: bytes) -> bytes:
-    encoder = Encoder("opus", SPEECH_RATE_HZ, cheap=True)
-    return encoder.feed(np.frombuffer(pcm, "<i2")) + encoder.finish()
-
-
-def _step_back() -> None:
-    """Linux gives each thread a priority of its own; elsewhere it would be the whole process's, and is left."""
-    if os.uname().sysname == "Linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
