@@ -182,7 +182,10 @@ async def running(home: Path, settings: Settings | None = None) -> AsyncIterator
             engines=local,
             engine_revision=engines.engine_revision(settings),
         )
-        yield Running(create_app(services), services, ledger)
+        try:
+            yield Running(create_app(services), services, ledger)
+        finally:
+            await services.speech.drain()
     finally:
         local.close()
         await ledger.close()

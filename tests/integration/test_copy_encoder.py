@@ -29,19 +29,31 @@ def heard(copy: bytes) -> tuple[float, float]:
     return sound.size / rate, loudest
 
 
-def children() -> list[psutil.Process]:
+class Watched(CopyEncoder):
+    """Knows the processes it started from those of others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._others = set(_all())
+
+    @property
+    def children(self) -> list[psutil.Process]:
+        return [child for child in _all() if child not in self._others]
+
+
+def _all() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "serve.copy_encoder" in child.cmdline()]
 
 
 @pytest.fixture
-async def encoder() -> AsyncIterator[CopyEncoder]:
-    encoder = CopyEncoder()
+async def encoder() -> AsyncIterator[Watched]:
+    encoder = Watched()
     yield encoder
     await encoder.close()
-    assert not psutil.wait_procs(children(), 10)[1]
+    assert not encoder.children
 
 
-async def test_copies_made_in_turns_are_whole_each(encoder: CopyEncoder) -> None:
+async def test_copies_made_in_turns_are_whole_each(encoder: Watched) -> None:
     low, high = encoder.open(), encoder.open()
     parts: tuple[list[bytes], list[bytes]] = ([], [])
     for _ in range(3):
@@ -51,13 +63,13 @@ async def test_copies_made_in_turns_are_whole_each(encoder: CopyEncoder) -> None
     parts[1].append(await high.finish(tone(880, 0.5)))
     assert heard(b"".join(parts[0])) == pytest.approx((3.0, 220), rel=0.03)
     assert heard(b"".join(parts[1])) == pytest.approx((2.0, 880), rel=0.03)
-    assert len(children()) == 1
+    assert len(encoder.children) == 1
 
 
-async def test_a_process_that_is_killed_takes_only_what_was_under_way(encoder: CopyEncoder) -> None:
+async def test_a_process_that_is_killed_takes_only_what_was_under_way(encoder: Watched) -> None:
     lost = encoder.open()
     await lost.feed(tone(220, 1))
-    (child,) = children()
+    (child,) = encoder.children
     assert child.nice() > 0
     child.kill()
     child.wait(10)
@@ -69,7 +81,7 @@ async def test_a_process_that_is_killed_takes_only_what_was_under_way(encoder: C
     await lost.drop()
 
 
-async def test_a_copy_that_is_dropped_leaves_the_next_ones_answer_alone(encoder: CopyEncoder) -> None:
+async def test_a_copy_that_is_dropped_leaves_the_next_ones_answer_alone(encoder: Watched) -> None:
     dropped = encoder.open()
     await dropped.feed(tone(220, 1))
     await dropped.drop()
