@@ -159,12 +159,14 @@ def error_from_response(status: int, body: Any) -> FluxionsError:
     """The error a server's answer stands for; ``body`` is its decoded JSON, or anything at all.
 
     The gateway always answers in its own shape. Another shape comes from the proxy before it, which knows no routes and
-    says 404 while the application starts: that is Unavailable.
+    says 404 while the application starts, and 500 or more when the gateway died with a request in hand: that is Unavailable.
     """
     found = body.get("error") if isinstance(body, dict) else None
     if not isinstance(found, dict) and status == 404:
         return Unavailable("the gateway is starting; try again in a moment", retry_after_secs=2)
+    if not isinstance(found, dict) and status >= 500:
+        return Unavailable(f"the gateway went away (HTTP {status}); try again in a moment", retry_after_secs=2)
     error: dict[str, Any] = found if isinstance(found, dict) else {}
-    cls = _BY_STATUS.get(status, Unavailable if status in (502, 504) else FluxionsError)
+    cls = _BY_STATUS.get(status, FluxionsError)
     message = str(error.get("message") or f"the server answered HTTP {status}")
     return cls(message, code=error.get("code"), param=error.get("param"))

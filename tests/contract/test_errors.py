@@ -132,6 +132,17 @@ def test_every_error_of_the_tree_has_its_own_place() -> None:
         assert (again.message, again.code, again.param) == ("m", "c", "p")
 
 
+@pytest.mark.parametrize("status", [404, 500, 502, 503, 504])
+@pytest.mark.parametrize("body", [None, "Internal Server Error", {"detail": "no"}])
+def test_what_the_proxy_says_while_the_gateway_is_away_may_be_tried_again(status: int, body: object) -> None:
+    assert errors.error_from_response(status, body).retryable
+
+
+def test_a_failure_of_our_own_is_not_tried_again() -> None:
+    ours = {"error": {"message": "m", "code": "internal_error", "type": "server_error", "param": None}}
+    assert not errors.error_from_response(500, ours).retryable
+
+
 async def test_what_a_worker_sends_in_another_form_is_refused_by_name(gateway: Running) -> None:
     frames = {
         "/operator/events": [
