@@ -159,7 +159,7 @@ def error_from_response(status: int, body: Any) -> FluxionsError:
     """The error a server's answer stands for; ``body`` is its decoded JSON, or anything at all.
 
     The gateway always answers in its own shape. Another shape comes from the proxy before it, which knows no routes and
-    says 404 while the application starts, and 500 or more when the gateway died with a request in hand: that is Unavailable.
+    says 404 while the application starts, and 500 or more when the gateway dies with a request in hand: Unavailable.
     """
     found = body.get("error") if isinstance(body, dict) else None
     if not isinstance(found, dict) and status == 404:
