@@ -12,21 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import struct
 import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from schemas.domain import SPEECH_RATE_HZ
 from schemas.errors import EngineFailure
 from schemas.priority import step_back
+from serve.processes import module_env
 
 _REQUEST: Final = struct.Struct("<IBI")
 _ANSWER: Final = struct.Struct("<I")
-_ROOT: Final = str(Path(__file__).resolve().parents[1])
 
 
 class CopyEncoder:
@@ -78,12 +76,11 @@ class CopyEncoder:
 
     async def _running(self) -> Process:
         if self._child is None or not self.is_running:
-            path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
             self._child = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "serve.copy_encoder"),
                 stdin=PIPE,
                 stdout=PIPE,
-                env={**os.environ, "PYTHONPATH": path},
+                env=module_env(),
                 start_new_session=True,
             )
         return self._child

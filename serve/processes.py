@@ -13,6 +13,12 @@ import psutil
 
 _BACKOFF_SECS = (0.5, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_SECS = 60.0
+_ROOT = str(Path(__file__).resolve().parents[1])
+
+
+def module_env() -> dict[str, str]:
+    """This process's environment, in which ``python -m`` finds our packages wherever it is started."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))}
 
 
 @dataclass

@@ -21,12 +21,12 @@ import struct
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from schemas.domain import SAMPLE_RATE_HZ, Seconds
 from schemas.errors import EngineFailure
 from schemas.priority import session_steps_back
+from serve.processes import module_env
 
 _LENGTH: Final = struct.Struct("<I")
 _START_SECS: Final = 120.0
@@ -52,13 +52,11 @@ class DecoderProcess:
 
     def __init__(self) -> None:
         """Starts the child and waits until its decoder is loaded. Raises DecoderDied."""
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         self._child = subprocess.Popen(
             [sys.executable, "-m", "serve.asr.decoder_process", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path, **_LARGE_PAGES},
+            env={**module_env(), **_LARGE_PAGES},
             start_new_session=True,
         )
         self._reply(time.monotonic() + _START_SECS)

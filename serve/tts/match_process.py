@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from schemas.engines import VoiceProfile
 from schemas.errors import EngineFailure, InvalidAudio
-
-_ROOT = str(Path(__file__).resolve().parents[2])
+from serve.processes import module_env
 
 
 async def match_voice(pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float]:
@@ -24,7 +21,6 @@ async def match_voice(pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float]:
 
     Takes some seconds; cancelling it ends the process. Raises InvalidAudio, EngineFailure.
     """
-    path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -32,7 +28,7 @@ async def match_voice(pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float]:
         voice_id,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+        env=module_env(),
     )
     try:
         answer, _ = await child.communicate(pcm)
