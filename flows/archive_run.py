@@ -20,10 +20,11 @@ from pydantic import BaseModel, Field
 from flows.archive_connecting import connect
 from flows.archive_estimate import estimate
 from flows.archive_order import new_archive
+from flows.archive_template import start_template
 from schemas.archives import NewArchive
 from schemas.domain import JobOptions, Seconds, SpeakerHint
 from schemas.errors import FluxionsError, Unavailable
-from schemas.settings import Settings
+from schemas.settings import ArchiveSettings, Settings
 
 _LOOKS = 60
 _LOOK_SECS: Seconds = 1.0
@@ -70,6 +71,8 @@ async def run(request: Request) -> None:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
         raise Unavailable("no Prefect server: start the platform with `fluxions up`, or set PREFECT_API_URL")
+    if not ArchiveSettings().dask_address:
+        start_template()
     client = connect(Settings())
     try:
         _say("opened", archive=(await client.open_archive(request.new)).id)

@@ -1,4 +1,7 @@
-"""One batch of an archive as a Prefect task, in a Dask worker. In a module of its own, so that workers can import it."""
+"""One batch of an archive as a Prefect task, in a Dask worker. In a module of its own, so that workers can import it.
+
+The flow, which only submits it, does without what the work itself needs: audio, PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
-from flows.archive_batch import Batch
-from flows.archive_cluster import know_prefect, scratch, stopped, tools
 from flows.archive_order import Order
 from schemas.errors import Conflict
 from schemas.settings import Settings
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 )
 async def work_batch(number: int, run: str, order: str) -> None:
     """One batch, in a Dask worker; ends early, without an error, when the run is stopped or was cancelled."""
+    from flows.archive_worker import know_prefect, stopped
+
     know_prefect()
     # The flow of a long file inside is a run of its own, not a part of this task: it gets an empty context.
     work = asyncio.create_task(_work(Order.loads(order)), context=Context())
@@ -45,6 +48,9 @@ async def work_batch(number: int, run: str, order: str) -> None:
 
 
 async def _work(order: Order) -> None:
+    from flows.archive_batch import Batch
+    from flows.archive_worker import scratch, tools
+
     settings = Settings()
     try:
         with scratch(settings) as folder:

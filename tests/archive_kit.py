@@ -7,6 +7,8 @@ import io
 import wave
 from dataclasses import replace
 
+import psutil
+
 from lakehouse.ledger import Ledger
 from lakehouse.objects import Objects
 from lakehouse.results import attempt_key, put_result
@@ -87,3 +89,12 @@ class Worker:
         (outcome,) = await self.ledger.finish_files(self.archive.id, [await self.end(begun, text, revision, speakers)])
         assert outcome.error is None
         return outcome.job_id
+
+
+def dask_template(flow: int) -> list[psutil.Process]:
+    """The process that the Dask workers of the archive flow with this process id are forked from, where it has one."""
+    return [one for one in psutil.Process(flow).children() if "multiprocessing.forkserver" in " ".join(one.cmdline())]
+
+
+def dask_workers(flow: int) -> list[psutil.Process]:
+    return [worker for template in dask_template(flow) for worker in template.children()]

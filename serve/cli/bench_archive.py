@@ -44,6 +44,7 @@ _TALK_SECS, _EVERY_SECS = 10, 600
 _MINUTE = 60 * SAMPLE_RATE_HZ
 _BASE_SECS: Seconds = 600.0
 _MIB = 2**20
+_TEMPLATE = "multiprocessing.forkserver"
 
 
 @dataclass(frozen=True)
@@ -232,11 +233,10 @@ def _watched(flow: int) -> Iterator[dict[str, dict[int, int]]]:
     def look() -> None:
         while not stop.wait(_LOOK_SECS):
             with contextlib.suppress(psutil.NoSuchProcess):
-                for worker in psutil.Process(flow).children():
-                    if "spawn_main" in " ".join(worker.cmdline()):
-                        _peak(worker, seen["worker"])
-                        for child in worker.children(recursive=True):
-                            _peak(child, seen["child"])
+                for worker in _dask_workers(flow):
+                    _peak(worker, seen["worker"])
+                    for child in worker.children(recursive=True):
+                        _peak(child, seen["child"])
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -245,6 +245,12 @@ def _watched(flow: int) -> Iterator[dict[str, dict[int, int]]]:
     finally:
         stop.set()
         thread.join()
+
+
+def _dask_workers(flow: int) -> list[psutil.Process]:
+    """They are forked from a child of the flow that has done their imports."""
+    children = psutil.Process(flow).children()
+    return [worker for child in children if _TEMPLATE in " ".join(child.cmdline()) for worker in child.children()]
 
 
 def _peak(process: psutil.Process, seen: dict[int, int]) -> None:

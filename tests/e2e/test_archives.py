@@ -15,7 +15,7 @@ import httpx
 import psutil
 
 from schemas.domain import SAMPLE_RATE_HZ
-from tests import speech
+from tests import archive_kit, speech
 from tests.e2e import recordings
 from tests.e2e import stack as stacks
 
@@ -38,7 +38,7 @@ class Command:
         return found
 
     def dask_workers(self) -> list[psutil.Process]:
-        return _children(self.flow(), "spawn_main")
+        return archive_kit.dask_workers(self.flow().pid)
 
     def end(self) -> tuple[int, str, str]:
         """Its exit code, and what it wrote to stdout and stderr."""
@@ -149,12 +149,12 @@ def test_an_archive_survives_the_death_of_all_its_parts_and_every_file_is_in_his
             operator.reaches(manifest, 6)
             first.dask_workers()[0].kill()
             operator.reaches(manifest, operator.counts(manifest)["completed"] + 10)
-            workers = first.dask_workers()
+            family = [*first.dask_workers(), *archive_kit.dask_template(first.flow().pid)]
             first.flow().kill()
             code, _, said = first.end()
             assert code == 1
             assert "the run ended unexpectedly" in said
-            assert not psutil.wait_procs(workers, LONGEST_SECS)[1]
+            assert not psutil.wait_procs(family, LONGEST_SECS)[1]
         finished = operator.counts(manifest)["completed"]
         assert finished < GOOD
         with archive_run(stack, manifest, "sixty") as second:

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from schemas.settings import ServerSettings, Settings, StorageSettings
+from tests import archive_kit
 from tests.contract.gateway import OPERATOR_KEY, USER_KEY, running
 from tests.e2e import recordings
 from tests.integration.test_long_files import ROOT, Instance, free_port, until
@@ -78,8 +79,7 @@ class Flow:
         return [json.loads(line) for line in said.splitlines()]
 
     def dask_workers(self) -> list[psutil.Process]:
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [one for one in children if "spawn_main" in " ".join(one.cmdline())]
+        return archive_kit.dask_workers(self.process.pid)
 
 
 @asynccontextmanager
@@ -185,10 +185,11 @@ async def test_a_dask_worker_and_the_flow_are_killed_and_every_file_is_there_onc
                 await at_least(here, "completed", 1)
                 first.dask_workers()[0].kill()
                 await at_least(here, "completed", (await counts(here))["completed"] + 3)
-                workers = first.dask_workers()
+                family = [*first.dask_workers(), *archive_kit.dask_template(first.process.pid)]
                 first.process.kill()
                 await first.process.wait()
-                assert not (await asyncio.to_thread(psutil.wait_procs, workers, LONGEST_SECS))[1]
+                assert len(family) == 3
+                assert not (await asyncio.to_thread(psutil.wait_procs, family, LONGEST_SECS))[1]
             finished = (await counts(here))["completed"]
             # One that the first run had begun is gone before the second.
             vanished = await unfinished(here)
