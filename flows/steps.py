@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audio.bandwidth import narrow_band
-from audio.decode import Decoded, Decoder, SeriesDecoder
+from audio.decode import Decoder, SeriesDecoder
 from audio.encode import encode_playback
 from audio.joining import joined
 from audio.pcm import PcmFile
@@ -54,7 +54,6 @@ class Listening:
     """A decoded recording with its voice activity found."""
 
     pcm: PcmFile
-    decoded: Decoded
     speech: list[Span]
     """Where anybody talks: what the diariser works on."""
     voiced: list[Span]
@@ -73,16 +72,20 @@ class Heard:
     sounds: Sequence[SoundEvent]
 
 
-async def listen(tools: Tools, source: Path, folder: Path) -> Listening:
-    """Decode to 16 kHz mono in ``folder`` and find speech. Raises InvalidAudio."""
+async def decode(tools: Tools, source: Path, folder: Path) -> PcmFile:
+    """A recording as 16 kHz mono in ``folder``. Raises InvalidAudio."""
     target = folder / "decoded.s16"
-    decoded = await tools.decoder.decode(source, target)
-    pcm = PcmFile(target)
+    await tools.decoder.decode(source, target)
+    return PcmFile(target)
+
+
+async def listen(tools: Tools, pcm: PcmFile) -> Listening:
+    """Find speech, and the utterances in it."""
     probabilities = await asyncio.to_thread(tools.voice_activity.probabilities, pcm)
     narrow = await asyncio.to_thread(narrow_band, pcm)
     speech = talk(probabilities, pcm.duration_secs, narrow=narrow)
     spans = utterances(probabilities, pcm.duration_secs, tools.engines.utterance_max_secs)
-    return Listening(pcm, decoded, speech, voiced(probabilities, pcm.duration_secs), spans, probabilities)
+    return Listening(pcm, speech, voiced(probabilities, pcm.duration_secs), spans, probabilities)
 
 
 async def recognize(tools: Tools, heard: Listening, reporter: Reporter) -> list[Recognition]:
@@ -139,13 +142,15 @@ async def transcribe_file(tools: Tools, job: ClaimedJob, source: Path, folder: P
     """The same for a recording that is here already; ``source`` is gone afterwards."""
     began = time.monotonic()
     reporter.stage("listening")
-    heard = await listen(tools, source, folder)
+    pcm = await decode(tools, source, folder)
     source.unlink()  # noqa: ASYNC240 - one system call
     async with asyncio.TaskGroup() as group:
-        hearing = group.create_task(hear(tools, job, heard, reporter))
-        group.create_task(keep_playback(tools, job, heard, folder))
+        # While one core looks for speech the other has nothing else to do yet.
+        group.create_task(keep_playback(tools, job, pcm, folder))
+        heard = await listen(tools, pcm)
+        found = await hear(tools, job, heard, reporter)
     reporter.stage("finishing")
-    return await compose(tools, job, heard, hearing.result(), began)
+    return await compose(tools, job, heard, found, began)
 
 
 async def load_long_files() -> None:
@@ -168,10 +173,10 @@ async def hear(tools: Tools, job: ClaimedJob, heard: Listening, reporter: Report
     return Heard(recognizing.result(), diarizing.result(), sounds.result())
 
 
-async def keep_playback(tools: Tools, job: ClaimedJob, heard: Listening, folder: Path) -> None:
+async def keep_playback(tools: Tools, job: ClaimedJob, pcm: PcmFile, folder: Path) -> None:
     """Encode the playback copy (Ogg Opus) and store it."""
     target = folder / "playback.opus"
-    await encode_playback(heard.pcm.path, target)
+    await encode_playback(pcm.path, target)
     await tools.client.store_playback(job, target)
     target.unlink()
 

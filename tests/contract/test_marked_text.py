@@ -11,7 +11,7 @@ from audio.decode import Decoder
 from audio.pcm import PcmFile
 from audio.vad import VoiceActivity
 from flows.client import ClaimedJob, OperatorClient
-from flows.steps import Heard, Tools, compose, listen
+from flows.steps import Heard, Tools, compose, decode, listen
 from schemas.domain import SAMPLE_RATE_HZ, Recognition, SpeakerHint, Turn
 from schemas.settings import EngineSettings, JobSettings, LimitSettings
 from tests.contract.gateway import OPERATOR_KEY
@@ -40,7 +40,7 @@ async def test_marks_and_sounds_come_with_non_speech_only(tmp_path: Path) -> Non
     async with instance(tmp_path) as here, Decoder(limits) as decoder:
         client = OperatorClient(f"http://127.0.0.1:{here.port}", OPERATOR_KEY)
         tools = Tools(client, decoder, VoiceActivity(), engines, 1, jobs, tmp_path)
-        heard = await listen(tools, as_wav(tmp_path, pcm), tmp_path)
+        heard = await listen(tools, await decode(tools, as_wav(tmp_path, pcm), tmp_path))
         bare = await compose(tools, JOB, heard, found, time.monotonic())
         full = await compose(tools, replace(JOB, non_speech=True), heard, found, time.monotonic())
         await client.close()
