@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -87,15 +88,22 @@ def wait_gone(children: list[Child], timeout_secs: float) -> bool:
 
 
 def marked(variable: str, value: str) -> list[psutil.Process]:
-    """Every process, but this one, whose environment carries ``variable=value``."""
-    found = []
+    """Every process, but this one, whose environment carries ``variable=value``, and all that these have started.
+
+    Ray's agents clear most of their environment when they write their titles; the raylet above them does not.
+    """
+    found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and _carries(process, variable, value):
-                found.append(process)
+                found[process.pid] = process
         except (psutil.Error, OSError):
             continue
-    return found
+    for process in list(found.values()):
+        with contextlib.suppress(psutil.Error):
+            found |= {child.pid: child for child in process.children(recursive=True)}
+    found.pop(os.getpid(), None)
+    return list(found.values())
 
 
 def _carries(process: psutil.Process, variable: str, value: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from serve.instance import MARKER, Instance
@@ -26,8 +27,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stacks.Stack]:
     try:
         yield running
     finally:
+        family = psutil.Process(running.process.pid).children(recursive=True)
         took = running.stop()
-        left = [p.name() for p in marked(MARKER, instance.marker)]
+        left = [p for p in [*family, *marked(MARKER, instance.marker)] if p.is_running()]
     assert took < stacks.STOP_SECS, f"Ctrl-C took {took:.0f} s"
     assert not left, f"still running after Ctrl-C: {left}"
 

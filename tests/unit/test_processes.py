@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from serve.processes import Child, end_marked, marked, wait_gone
@@ -61,6 +62,22 @@ def test_a_process_that_overwrote_the_start_of_its_environment_is_still_found(tm
     end_marked(MARKER, "titled", grace_secs=5.0)
     process.wait(5)
     process.stdout.close()
+
+
+def test_what_a_marked_process_started_without_its_environment_ends_with_it(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], env={}, start_new_session=True)\n"
+        "print(child.pid, flush=True); time.sleep(60)\n"
+    )
+    child = _child(tmp_path, code, "bare")
+    child.start()
+    _until(lambda: child.last_words().strip())
+    bare = int(child.last_words())
+    assert {p.pid for p in marked(MARKER, "bare")} == {child.pid, bare}
+    assert end_marked(MARKER, "bare", grace_secs=5.0) == 2
+    assert wait_gone([child], 5.0)
+    _until(lambda: not psutil.pid_exists(bare))
 
 
 def test_restarts_wait_longer_while_a_child_keeps_dying_young(tmp_path: Path) -> None:
