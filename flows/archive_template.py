@@ -18,17 +18,13 @@ _ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""Dask's own ``distributed.nanny.pre-spawn-environ``: what must be set before a worker imports anything."""
+"""Dask's own ``distributed.nanny.pre-spawn-environ``: what must be set before a worker imports anything. Dask, too, sets it
+in the process that starts workers, for good."""
 
 
 def start_template() -> None:
     """Start it, unless it runs; returns before it is ready. It ends with this process, which from here on steps back."""
     step_back()
     multiprocessing.set_forkserver_preload(_IMPORTED)
-    before = dict(os.environ)
     os.environ.update(_ENVIRONMENT)
-    try:
-        forkserver.ensure_running()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    forkserver.ensure_running()
