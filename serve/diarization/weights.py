@@ -20,7 +20,7 @@ _DISTRIBUTION: Final = "Resemblyzer"
 _WEIGHTS: Final = "pretrained.pt"
 
 MAX_SPEAKERS: Final = 8
-_METHOD_VERSION: Final = 5
+_METHOD_VERSION: Final = 6
 """Raised when where speech is looked for, windows, features or clustering change what comes out."""
 
 
