@@ -11,6 +11,7 @@ from schemas.engines import Samples
 from schemas.errors import Unavailable
 from schemas.settings import Settings
 from serve.cli.quality.corpus import Reference, read_corpus
+from serve.cli.quality.events import hesitation_counts, pause_counts
 from serve.cli.quality.listening import Heard, Listener, decode_all, with_noise
 from serve.cli.quality.report import COLLAR_SECS, Recording, Report
 from serve.cli.quality.scores import cp_word_errors, speaker_errors, word_errors, words_right
@@ -55,6 +56,8 @@ def scored(reference: Reference, samples: Samples, heard: Heard) -> Recording:
         speakers_collar=speaker_errors(turns, heard.turns, duration, COLLAR_SECS) if turns else None,
         num_speakers=len({said.speaker for said in turns}) if turns else None,
         cp_words=cp_word_errors(turns, heard.words, heard.speakers) if reference.has_speaker_words else None,
+        pauses=pause_counts(turns, heard.pauses, duration) if turns else None,
+        hesitations=None if reference.words is None else hesitation_counts(reference.words, heard.words),
     )
 
 

@@ -76,5 +76,9 @@ def hesitations(words: Sequence[Word], duration_secs: Seconds) -> list[SoundEven
     return [
         SoundEvent(HESITATION, word.start_secs, min(word.end_secs, duration_secs), word.confidence)
         for word in words
-        if word.text.lower().strip(".,!?…-") in FILLERS and word.start_secs < duration_secs
+        if is_filler(word.text) and word.start_secs < duration_secs
     ]
+
+
+def is_filler(word: str) -> bool:
+    return word.lower().strip(".,!?…-") in FILLERS

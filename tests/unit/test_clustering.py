@@ -13,6 +13,7 @@ from serve.diarization import clustering
 from serve.diarization.clustering import _embedded, _steadied, _turns_of, _window_centers, _with_those_between
 from serve.diarization.resegmentation import Labels, resegment
 from serve.diarization.voices import find_voices
+from serve.diarization.weights import MAX_SPEAKERS
 
 
 def cluster(embeddings: NDArray[np.float32], hint: SpeakerHint | None = None) -> Labels:
@@ -134,6 +135,14 @@ def test_two_voices_at_once_are_no_third_one(blended: float, expected: int) -> N
     labels = cluster(np.asarray(found, np.float32))
     assert len(set(labels.tolist())) == expected
     assert labels[0] != labels[-1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_however_windows_lie_there_is_a_voice_and_the_bounds_hold(seed: int) -> None:
+    found = np.random.default_rng(seed).standard_normal((7 * (seed + 1), 256))
+    found = np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+    assert 1 <= len(set(cluster(found).tolist())) <= MAX_SPEAKERS
+    assert len(set(cluster(found, SpeakerHint(1, 2)).tolist())) <= 2
 
 
 def test_a_voice_the_client_asks_for_is_kept_though_it_is_a_blend() -> None:

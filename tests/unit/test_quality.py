@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.domain import Turn, Word
+from schemas.domain import SoundEvent, Turn, Word
 from schemas.errors import InvalidRequest
 from serve.cli.bench_quality import scored
 from serve.cli.quality.corpus import Reference, Spoken, read_corpus
+from serve.cli.quality.events import EventCounts, hesitation_counts, pause_counts
 from serve.cli.quality.listening import Heard, with_noise
 from serve.cli.quality.report import Report
 from serve.cli.quality.scores import cp_word_errors, normalized, speaker_errors, word_errors, words_right
@@ -76,6 +77,23 @@ def test_words_of_swapped_speakers_cost_nothing_and_of_mixed_ones_do() -> None:
         cp_word_errors([Spoken("ann", 0, 1)], words, [0] * 5)
 
 
+def test_pauses_count_once_and_where_they_are() -> None:
+    turns = [Spoken("ann", 0.0, 2.0), Spoken("bob", 1.0, 3.0), Spoken("ann", 4.5, 6.0), Spoken("ann", 6.5, 7.0)]
+    right = pause_counts(turns, [SoundEvent("pause", 3.1, 4.4)], 10.0)
+    assert (right, right.precision, right.recall) == (EventCounts(1, 1, 1), 1.0, 1.0)
+    twice = [SoundEvent("pause", 3.0, 4.0), SoundEvent("pause", 3.5, 4.5)]
+    assert pause_counts(turns, twice, 10.0) == EventCounts(1, 2, 1)
+    elsewhere = pause_counts(turns, [SoundEvent("pause", 4.0, 6.0)], 10.0)
+    assert (elsewhere, elsewhere.recall) == (EventCounts(0, 1, 1), 0.0)
+    assert pause_counts(turns[:2], [], 10.0).precision is None
+
+
+def test_one_filler_for_another_is_a_hesitation_and_any_other_word_is_not() -> None:
+    assert hesitation_counts("so um I went uh home", heard("So", "uh,", "I", "went", "the", "home")) == EventCounts(1, 1, 2)
+    assert hesitation_counts("I went home", heard("I", "um", "went", "home")) == EventCounts(0, 1, 0)
+    assert hesitation_counts("I um went", ()) == EventCounts(0, 0, 1)
+
+
 def test_noise_lies_where_it_is_asked_for() -> None:
     tone = np.sin(np.arange(160_000, dtype=np.float32) / 10)
     noise = with_noise(tone, 20.0) - tone
@@ -86,7 +104,9 @@ def test_the_report_names_numbers_and_draws_its_pictures(tmp_path: Path) -> None
     words = heard("good", "morning", "sir", "could", "evening")
     reference = Reference(Path("talk.wav"), "good morning sir good evening", TALK)
     turns = (Turn(0, 0.0, 4.0), Turn(1, 4.0, 8.0))
-    recording = scored(reference, np.zeros(160_000, np.float32), Heard(words, turns, (0, 0, 0, 1, 1)))
+    recording = scored(
+        reference, np.zeros(160_000, np.float32), Heard(words, turns, (0, 0, 0, 1, 1), (SoundEvent("pause", 1.0, 3.0),))
+    )
     report = Report("engine-1", (recording,), ("other",), {"clean": 0.2, "10 dB": 0.5})
     assert report.word_error_rate == pytest.approx(0.2)
     assert report.cp_word_error_rate == pytest.approx(0.2)
@@ -95,6 +115,8 @@ def test_the_report_names_numbers_and_draws_its_pictures(tmp_path: Path) -> None
     report.write(tmp_path / "found.md")
     text = (tmp_path / "found.md").read_text()
     assert "| word error rate | 0.200 |" in text
+    assert "| [pause] precision, of 1 found | 0.000 |" in text
+    assert "[pause] recall" not in text
     assert "Left out by the caller: other." in text
     for name in ("timeline", "reliability", "noise"):
         assert f"(found-{name}.png)" in text

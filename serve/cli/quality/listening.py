@@ -14,14 +14,15 @@ from audio.bandwidth import narrow_band
 from audio.decode import Decoder
 from audio.joining import joined
 from audio.pcm import PcmFile, to_float
-from audio.segment import talk, utterances
+from audio.segment import talk, utterances, voiced
 from audio.speakers import assign_speakers
 from audio.vad import VoiceActivity
-from schemas.domain import SAMPLE_RATE_HZ, Recognition, Seconds, Span, Turn, Word
+from schemas.domain import SAMPLE_RATE_HZ, Recognition, Seconds, SoundEvent, Span, Turn, Word
 from schemas.engines import Diarizer, Recognizer, Samples
 from schemas.settings import Settings
 from serve.cli.quality.corpus import Reference
 from serve.engines import build_diarizer, build_recognizer
+from serve.events.rules import pauses
 
 _BLOCK_SECS: Seconds = 300.0
 
@@ -33,6 +34,7 @@ class Heard:
     words: tuple[Word, ...]
     turns: tuple[Turn, ...]
     speakers: tuple[int, ...]
+    pauses: tuple[SoundEvent, ...] = ()
 
     @property
     def text(self) -> str:
@@ -93,7 +95,9 @@ class Listener:
         """What ``reference`` can score: no words are sought where it has none, and no turns."""
         words = self.words(samples) if reference.words is not None else []
         turns = self.turns(samples) if reference.turns else []
-        return Heard(tuple(words), tuple(turns), tuple(assign_speakers(words, turns)))
+        duration = len(samples) / SAMPLE_RATE_HZ
+        silent = pauses(voiced(self.voice_activity.probabilities(samples), duration), duration) if reference.turns else []
+        return Heard(tuple(words), tuple(turns), tuple(assign_speakers(words, turns)), tuple(silent))
 
 
 def decode_all(settings: Settings, recordings: Sequence[Path]) -> list[Samples]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from schemas.domain import Seconds, Word
 from serve.cli.quality import plots
 from serve.cli.quality.corpus import Reference
+from serve.cli.quality.events import EventCounts
 from serve.cli.quality.listening import Heard
 from serve.cli.quality.scores import SpeakerErrors, WordErrors
 
@@ -31,6 +32,8 @@ class Recording:
     speakers_collar: SpeakerErrors | None
     num_speakers: int | None
     cp_words: WordErrors | None
+    pauses: EventCounts | None
+    hesitations: EventCounts | None
 
     @property
     def counted_right(self) -> bool:
@@ -92,6 +95,8 @@ class Report:
             "share of recordings with the number of speakers right": self.counted_right,
             "cpWER": self.cp_word_error_rate,
             "expected calibration error of word confidence": self.calibration_error,
+            **_shares("pause", [r.pauses for r in self.recordings if r.pauses]),
+            **_shares("hesitation", [r.hesitations for r in self.recordings if r.hesitations]),
         }
 
     def rows(self) -> list[list[str]]:
@@ -159,6 +164,15 @@ def _line(cells: Sequence[str]) -> str:
 
 def _shown(errors: WordErrors | SpeakerErrors | None) -> str:
     return "" if errors is None else f"{errors.rate:.2f}"
+
+
+def _shares(tag: str, counts: Sequence[EventCounts]) -> dict[str, float | None]:
+    """Precision and recall of ``[tag]`` over all recordings that say where it is."""
+    every = sum(counts, EventCounts(0, 0, 0))
+    return {
+        f"[{tag}] precision, of {every.found} found": every.precision,
+        f"[{tag}] recall, of {every.reference} in the references": every.recall,
+    }
 
 
 def _mean(values: Sequence[float]) -> float | None:
