@@ -27,7 +27,7 @@ from schemas.engines import Samples, VoiceWindows
 from schemas.settings import Settings
 from serve.cli.quality.corpus import Reference, Spoken, read_corpus
 from serve.cli.quality.listening import decode_all
-from serve.cli.quality.scores import speaker_errors
+from serve.cli.quality.scores import speaker_errors, speaker_rate
 from serve.diarization import voices
 from serve.diarization.clustering import EmbeddingDiarizer
 
@@ -189,10 +189,8 @@ def main() -> None:
         exact += found == case.num_voices
         errors.append(wrong)
         print(f"{reference.name}: cut {choice[0]}, blend {choice[1]}: {found} of {case.num_voices}, error {wrong.rate:.3f}")
-    pooled = sum(e.missed + e.false_alarm + e.confused for e in errors) / sum(e.total for e in errors)
-    print(
-        f"number exact {exact} of {len(references)}, error rate {pooled:.3f}, mean {np.mean([e.rate for e in errors]):.3f}"
-    )
+    mean = np.mean([e.rate for e in errors])
+    print(f"number exact {exact} of {len(references)}, error rate {speaker_rate(errors):.3f}, mean {mean:.3f}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ right, neighbouring cuts considered, under the condition that no lone reader of 
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from audio import segment
-from schemas.domain import Seconds, Span, Turn
+from schemas.domain import Turn
 from schemas.engines import Samples
 from schemas.settings import Settings
 from scripts.choose_voices import SPEEDS, Case, Choice, Ear, at, voices_in
 from serve.cli.quality.corpus import Reference, Spoken, read_corpus
 from serve.cli.quality.listening import decode_all
-from serve.cli.quality.scores import SpeakerErrors, speaker_errors
+from serve.cli.quality.scores import SpeakerErrors, speaker_errors, speaker_rate
 
 FRAMES = (1, 5, 7, 9, 11, 15, 21)
 THRESHOLDS = (0.08, 0.12, 0.17, 0.25)
@@ -51,38 +51,21 @@ class Heard:
 def hear(ear: Ear, samples: Samples, reference: Reference, finding: Finding) -> Heard:
     segment.STEADY_FRAMES, segment.FAR_THRESHOLD = finding
     case = ear.case(samples, reference.turns, {reference.name})
+    # Whoever speaks is one person here: stretches of one person that overlap are scored as one.
+    anybody = [Spoken("0", turn.start_secs, turn.end_secs) for turn in case.turns]
+    speech = [Turn(0, span.start_secs, span.end_secs) for span in case.speech]
     turns = {choice: ear.turns(case, choice) for choice in product(CUTS, BLENDS)}
     return Heard(
         case,
-        speaker_errors(anybody(case.turns), [Turn(0, *span) for span in joined(case.speech)], case.duration_secs, 0.0),
+        speaker_errors(anybody, speech, case.duration_secs, 0.0),
         {choice: voices_in(t) for choice, t in turns.items()},
         {choice: speaker_errors(case.turns, t, case.duration_secs, 0.0) for choice, t in turns.items()},
     )
 
 
-def anybody(turns: Iterable[Spoken]) -> list[Spoken]:
-    """Where anybody speaks, as if it were one person."""
-    return [Spoken("0", start, end) for start, end in joined(turns)]
-
-
-def joined(spans: Iterable[Spoken | Span]) -> list[tuple[Seconds, Seconds]]:
-    """Start and end of each stretch that ``spans`` cover: sorted, not overlapping."""
-    found: list[tuple[Seconds, Seconds]] = []
-    for span in sorted(spans, key=lambda s: s.start_secs):
-        if found and span.start_secs <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], span.end_secs))
-        else:
-            found.append((span.start_secs, span.end_secs))
-    return found
-
-
-def rate(errors: Sequence[SpeakerErrors]) -> float:
-    return sum(e.missed + e.false_alarm + e.confused for e in errors) / sum(e.total for e in errors)
-
-
 def chosen(meetings: Sequence[dict[Finding, Heard]], whole: Container[Choice]) -> tuple[Finding, Choice]:
     """How speech is found, and where voices are parted; ``whole`` are the choices at which no reader is parted."""
-    finding = min(meetings[0], key=lambda f: rate([heard[f].speech for heard in meetings]))
+    finding = min(meetings[0], key=lambda f: speaker_rate([heard[f].speech for heard in meetings]))
 
     def around(choice: Choice) -> float:
         place = CUTS.index(choice[0])
@@ -115,7 +98,7 @@ def main() -> None:
             f"{heard.found[choice]} of {heard.case.num_voices}, error {scored[-1].rate:.3f}"
         )
     mean = np.mean([e.rate for e in scored])
-    print(f"number exact {exact} of {len(references)}, error rate {rate(scored):.3f}, mean {mean:.3f}")
+    print(f"number exact {exact} of {len(references)}, error rate {speaker_rate(scored):.3f}, mean {mean:.3f}")
     for finding, blend in product(meetings[0], BLENDS):
         right = {cut: sum(meeting[finding].right((cut, blend)) for meeting in meetings) for cut in CUTS}
         print(f"{finding}, blend {blend}: exact at each cut {right}")

@@ -48,13 +48,15 @@ def find_voices(embeddings: Embeddings, hint: SpeakerHint | None = None) -> Voic
     count = len(embeddings)
     if count < 2:
         return resegment(embeddings @ embeddings.T, np.ones(count, np.int64))
-    found = _number(embeddings)
-    bounds = hint or SpeakerHint()
-    wanted = min(max(found, bounds.least), bounds.most or MAX_SPEAKERS, MAX_SPEAKERS)
     sample = embeddings
     if count > _MAX_WINDOWS:
         sample = embeddings[np.linspace(0, count - 1, _MAX_WINDOWS).round().astype(np.int64)]
-    clusters = _as_counted(sample, found) if wanted == found else _as_told(sample, wanted)
+    tree, bounds = _tree(sample), hint or SpeakerHint()
+    clusters = _as_counted(sample, tree, _number(embeddings))
+    found = len(clusters.sizes)
+    wanted = min(max(found, bounds.least), bounds.most or MAX_SPEAKERS, MAX_SPEAKERS)
+    if wanted != found:
+        clusters = _as_told(sample, tree, wanted)
     return resegment(embeddings @ clusters.centroids.T, clusters.sizes)
 
 
@@ -80,9 +82,9 @@ def _number(embeddings: Embeddings) -> int:
     return int(counted / _DRAWS + 0.5)
 
 
-def _as_counted(embeddings: Embeddings, wanted: int) -> _Clusters:
+def _as_counted(embeddings: Embeddings, tree: NDArray[np.float64], wanted: int) -> _Clusters:
     """The highest cut with ``wanted`` voices; where there is none, the highest with most."""
-    tree, best = _tree(embeddings), _Clusters(embeddings[:0], np.zeros(0, np.int64))
+    best = _Clusters(embeddings[:0], np.zeros(0, np.int64))
     for clusters in _numbers_of_clusters(tree, wanted):
         found = _voices(embeddings, fcluster(tree, clusters, "maxclust"))
         if len(found.sizes) > len(best.sizes):
@@ -92,9 +94,8 @@ def _as_counted(embeddings: Embeddings, wanted: int) -> _Clusters:
     return best.only(slice(wanted))
 
 
-def _as_told(embeddings: Embeddings, wanted: int) -> _Clusters:
+def _as_told(embeddings: Embeddings, tree: NDArray[np.float64], wanted: int) -> _Clusters:
     """The highest cut with ``wanted`` clusters, blends or not; small ones count where no cut has as many large ones."""
-    tree = _tree(embeddings)
     for least in (_least(embeddings), _MIN_WINDOWS, 1):
         for clusters in _numbers_of_clusters(tree, wanted):
             found = _clusters(embeddings, fcluster(tree, clusters, "maxclust"), least)

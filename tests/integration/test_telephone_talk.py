@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from schemas.domain import SAMPLE_RATE_HZ, Turn
 from schemas.engines import Samples
 from schemas.settings import Settings
 from serve.cli.quality.listening import decode_all
-from serve.cli.quality.scores import SpeakerErrors, speaker_errors
+from serve.cli.quality.scores import speaker_errors, speaker_rate
 from serve.diarization.clustering import EmbeddingDiarizer
 from tests.telephone import CODECS, over_the_line, pieces_of, talk_of
 
@@ -58,10 +57,6 @@ def sides(ear: Ear) -> list[list[Samples]]:
     return [[piece for _ in names for piece in pieces_of(ear.voice_activity, next(readings))] for names in READERS]
 
 
-def rate(errors: Sequence[SpeakerErrors]) -> float:
-    return sum(e.missed + e.false_alarm + e.confused for e in errors) / sum(e.total for e in errors)
-
-
 @pytest.mark.parametrize("codec", CODECS)
 def test_two_people_on_the_telephone_are_told_apart(ear: Ear, sides: list[list[Samples]], codec: str) -> None:
     errors, counts = [], []
@@ -71,7 +66,7 @@ def test_two_people_on_the_telephone_are_told_apart(ear: Ear, sides: list[list[S
         found = ear.turns(made.samples)
         counts.append(len({turn.speaker for turn in found}))
         errors.append(speaker_errors(made.turns, found, made.duration_secs, 0.0))
-    assert rate(errors) <= 0.20
+    assert speaker_rate(errors) <= 0.20
     # A mobile line can make a third voice of a few windows.
     assert counts.count(2) >= len(counts) - 1, counts
 

@@ -143,6 +143,7 @@ def test_however_windows_lie_there_is_a_voice_and_the_bounds_hold(seed: int) -> 
     found = np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
     assert 1 <= len(set(cluster(found).tolist())) <= MAX_SPEAKERS
     assert len(set(cluster(found, SpeakerHint(1, 2)).tolist())) <= 2
+    assert len(set(cluster(found, SpeakerHint(3, 3)).tolist())) == 3
 
 
 def test_a_voice_the_client_asks_for_is_kept_though_it_is_a_blend() -> None:

@@ -12,7 +12,7 @@ from serve.cli.quality import plots
 from serve.cli.quality.corpus import Reference
 from serve.cli.quality.events import EventCounts
 from serve.cli.quality.listening import Heard
-from serve.cli.quality.scores import SpeakerErrors, WordErrors
+from serve.cli.quality.scores import SpeakerErrors, WordErrors, speaker_rate
 
 COLLAR_SECS: Final = 0.25
 _BINS: Final = 5
@@ -57,11 +57,13 @@ class Report:
 
     @property
     def diarization_error_rate(self) -> float | None:
-        return _speaker_rate([r.speakers for r in self.recordings if r.speakers])
+        errors = [r.speakers for r in self.recordings if r.speakers]
+        return speaker_rate(errors) if errors else None
 
     @property
     def diarization_error_rate_collar(self) -> float | None:
-        return _speaker_rate([r.speakers_collar for r in self.recordings if r.speakers_collar])
+        errors = [r.speakers_collar for r in self.recordings if r.speakers_collar]
+        return speaker_rate(errors) if errors else None
 
     @property
     def counted_right(self) -> float | None:
@@ -181,9 +183,3 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _rate(errors: Sequence[WordErrors]) -> float | None:
     return sum(e.wrong for e in errors) / max(1, sum(e.reference for e in errors)) if errors else None
-
-
-def _speaker_rate(errors: Sequence[SpeakerErrors]) -> float | None:
-    if not errors:
-        return None
-    return sum(e.missed + e.false_alarm + e.confused for e in errors) / sum(e.total for e in errors)

@@ -97,6 +97,11 @@ def speaker_errors(
     return SpeakerErrors(found["missed detection"], found["false alarm"], found["confusion"], found["total"])
 
 
+def speaker_rate(errors: Sequence[SpeakerErrors]) -> float:
+    """Of several recordings together. Raises ZeroDivisionError where none has any speech."""
+    return sum(e.missed + e.false_alarm + e.confused for e in errors) / sum(e.total for e in errors)
+
+
 def cp_word_errors(reference: Sequence[Spoken], words: Sequence[Word], speakers: Sequence[int]) -> WordErrors:
     """Concatenated minimum-permutation word errors: every speaker's words against the reference speaker they fit best.
 
