@@ -1,1 +1,1 @@
-"""Sound itself: decode, resample, encode, find speech. Imports schemas only, so worker and server both use it."""
+"""Audio processing: decode, resample, encode, find speech. Used by worker and server alike."""

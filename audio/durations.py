@@ -1,7 +1,7 @@
-"""How long a recording plays, told from a few of its bytes: good enough to estimate an archive by, never to bill by.
+"""Length of a recording from a few of its bytes: exact enough for the estimate of an archive, never used for billing.
 
-Nothing is decoded and no library sees the bytes, so this needs no child process. What a header says is believed here and
-checked when the recording is decoded.
+Nothing is decoded and no library parses the bytes, so this needs no child process. Headers are trusted here and checked
+when the recording is decoded.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
-from audio.sniff import HEAD_BYTES, RATES_HZ, adts_size, mpeg_size, sniff
+from audio.decoding.frame_headers import RATES_HZ, adts_size, mpeg_size
+from audio.decoding.sniff import HEAD_BYTES, sniff
 from schemas.domain import Seconds
 
 Reader = Callable[[int, int], bytes]
@@ -22,7 +23,7 @@ _MOST_CHUNKS = 1000
 
 
 def duration_secs(read: Reader, size: int) -> Seconds | None:
-    """Length in seconds, or None where the bytes do not tell it or are no recording. ``size`` is of the whole file."""
+    """Length in seconds; None if no header declares a length, or for other file types. ``size`` is of the whole file."""
     head = read(0, HEAD_BYTES)
     demuxer = sniff(head)
     reader = _BY_DEMUXER.get(demuxer or "")
@@ -41,7 +42,7 @@ def _wav(read: Reader, size: int) -> Seconds | None:
         if name == b"fmt ":
             bytes_per_sec = struct.unpack("<8xI", read(at, 12))[0]
         elif name == b"data":
-            # A writer to a pipe declares too much or nothing: the file's own end says more.
+            # A program that writes to a pipe declares a too large size or none, so the size of the file is used.
             held = size - at
             return float((min(length, held) if length else held) / bytes_per_sec)
     return None
@@ -135,7 +136,7 @@ def _mp3(read: Reader, size: int) -> Seconds | None:
         if not frame_bytes:
             continue
         samples, rate = _mpeg_samples(header)
-        # The first frame of a file of varying rate counts all frames: "Xing" or "Info", behind the side information.
+        # With a variable bit rate the first frame has the number of frames: "Xing" or "Info", after the side information.
         for tag in (b"Xing", b"Info"):
             found = head.find(tag, at, at + 60)
             if found >= 0 and head[found + 7] & 1:
@@ -152,7 +153,7 @@ def _mpeg_samples(header: bytes) -> tuple[int, int]:
 
 
 def _aac(read: Reader, size: int) -> Seconds | None:
-    """ADTS frames hold 1024 samples each; those within the head stand for all."""
+    """ADTS frames hold 1024 samples each; the mean size of those in the head is used for all."""
     start = _after_id3(read)
     head = read(start, HEAD_BYTES)
     at = count = 0
@@ -172,7 +173,7 @@ def _amr(read: Reader, size: int) -> Seconds | None:
 
 
 def _matroska(read: Reader, _: int) -> Seconds | None:
-    """Duration (0x4489) times TimestampScale (0x2AD7B1, ns); both stand near the start, or the file is a live one."""
+    """Duration (0x4489) times TimestampScale (0x2AD7B1, ns); both are near the start, except in a live recording."""
     head = read(0, HEAD_BYTES)
     at = head.find(b"\x44\x89")
     if at < 0 or head[at + 2] not in (0x84, 0x88):
@@ -187,7 +188,7 @@ def _matroska(read: Reader, _: int) -> Seconds | None:
 
 
 def _chunks(read: Reader, size: int, at: int, form: str, *, padded: bool = False) -> Iterator[tuple[bytes, int, int]]:
-    """(name, where its content begins, length) of IFF-like chunks from ``at`` on."""
+    """(name, position of the content, length) of IFF-like chunks from ``at`` on."""
     width = struct.calcsize(form)
     for _ in range(_MOST_CHUNKS):
         if at + width > size:
@@ -199,7 +200,7 @@ def _chunks(read: Reader, size: int, at: int, form: str, *, padded: bool = False
 
 
 def _boxes(read: Reader, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """(name, where its content begins, length) of ISO boxes from ``at`` to before ``end``."""
+    """(name, position of the content, length) of ISO boxes from ``at`` to before ``end``."""
     for _ in range(_MOST_CHUNKS):
         if at + 8 > end:
             return

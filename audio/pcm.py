@@ -1,4 +1,4 @@
-"""A decoded recording on disk: raw s16le, 16 kHz, mono. Stretches are read, the whole only mapped: hours cost no memory."""
+"""A decoded recording on disk: raw s16le, 16 kHz, mono. The file is memory-mapped, and only parts of it are read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def to_float(samples: NDArray[np.int16]) -> Samples:
 
 
 def to_int16(samples: Samples) -> NDArray[np.int16]:
-    """``(num_samples,) float32`` to ``(num_samples,) int16``, rounded; what is beyond full scale is clipped."""
+    """``(num_samples,) float32`` to ``(num_samples,) int16``, rounded and clipped."""
     scaled = np.rint(samples * np.float32(FULL_SCALE))
     whole: NDArray[np.int16] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
     return whole
@@ -34,7 +34,7 @@ class PcmFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # What is read through a mapping counts as this process's memory until the system wants it back.
+        # Pages read through a mapping count as this process's memory until the system reclaims them.
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._file)
         # An empty file cannot be mapped.
@@ -45,29 +45,31 @@ class PcmFile:
 
     @property
     def num_samples(self) -> int:
+        """Samples in the file."""
         return len(self._samples)
 
     @property
     def duration_secs(self) -> Seconds:
+        """Length of the recording."""
         return self.num_samples / SAMPLE_RATE_HZ
 
     def as_int16(self) -> NDArray[np.int16]:
-        """All of it, ``(num_samples,) int16`` at 16 kHz: a read-only view of the mapping, no copy."""
+        """The whole recording, ``(num_samples,) int16`` at 16 kHz: a read-only view of the mapping, no copy."""
         return self._samples
 
     def read(self, span: Span) -> Samples:
-        """A copy of what lies in ``span``, ``(num_samples,) float32`` at 16 kHz; parts outside the file are left out."""
+        """A copy of ``span``, ``(num_samples,) float32`` at 16 kHz; parts outside the file are left out."""
         return to_float(np.frombuffer(self.read_bytes(span), "<i2"))
 
     def read_bytes(self, span: Span) -> bytes:
-        """The same stretch as s16le bytes, as engines take it over HTTP."""
+        """A copy of ``span`` as s16le bytes, for requests to engines."""
         start = max(round(span.start_secs * SAMPLE_RATE_HZ), 0)
         end = max(round(span.end_secs * SAMPLE_RATE_HZ), 0)
         end = min(end, self.num_samples)
         return os.pread(self._file, 2 * max(end - start, 0), 2 * start)
 
     def blocks(self, num_samples: int) -> Iterator[NDArray[np.int16]]:
-        """All of it in consecutive copies of at most ``num_samples`` samples each."""
+        """The whole recording in consecutive copies of at most ``num_samples`` samples each."""
         for start in range(0, self.num_samples, num_samples):
             count = min(num_samples, self.num_samples - start)
             yield np.frombuffer(os.pread(self._file, 2 * count, 2 * start), "<i2")

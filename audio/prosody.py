@@ -1,7 +1,7 @@
-"""How words are said, measured from their sound: how long, how loud, how high, and how long a sound is held.
+"""Prosody of words, measured on the audio: length, loudness, pitch, and how long a sound is held.
 
-Frames of 40 ms every 10 ms. Works on the words of any recogniser and reads one word at a time, so a recording of hours
-costs no memory; a word takes .6 ms.
+Frames of 40 ms every 10 ms. Works on the words of any recogniser. Reads one word at a time, so memory does not grow with
+the recording; a word takes .6 ms.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ _PITCH_HZ: Final = (70, 400)
 _VOICED: Final = 0.6
 """Height of the autocorrelation's peak from which a frame counts as voiced; noise stays under .5."""
 _OCTAVE_COST: Final = 0.05
-"""What is taken off that height for each octave lower: a voice also repeats itself after two of its periods."""
+"""Penalty on that height for each octave lower, because a voice also repeats after two of its periods."""
 _SOUNDING_DB: Final = 15.0
-"""Frames so far under the loudest of a word are not its vowel."""
+"""Frames that are quieter than the loudest frame of a word by this are not part of a vowel."""
 _BANDS_HZ: Final = np.geomspace(200, 4000, 13)
 _APART: Final = 3
 _STEADY: Final = 0.8
 """Root mean square change of log band energies over 60 ms below which a sound is held; running speech changes more."""
 _LONGEST_SECS: Seconds = 4.0
-"""Of a word that an engine lets last longer, this much is measured."""
+"""Longest part of a word that is measured."""
 
 _VOWEL_SECS, _CONSONANT_SECS, _WORD_SECS = 0.056, 0.066, 0.029
-"""Least squares over 120 recognised words of two recorded readers: 40 % spread about it, against 37 % about the phones of a
-pronouncing dictionary, which knows fewer names and one language."""
+"""Least squares over 120 recognised words of two recorded readers. The spread is 40 %, against 37 % with the phones of a
+pronouncing dictionary, which has fewer names and one language."""
 _VOWELS: Final = re.compile(r"[aeiouyàâäáåæèéêëìíîïòóôöøùúûü]+")
 _CONSONANTS: Final = re.compile(r"[^\W\d_]")
 
 
 @dataclass(frozen=True, slots=True)
 class Prosody:
-    """One word's sound."""
+    """Prosody of one word."""
 
     stretch: float
-    """Its length against what its spelling leads one to expect of a reader."""
+    """Length relative to `expected_secs`."""
     level_db: float
-    """Of its louder frames, dBFS."""
+    """Level of its louder frames, dBFS."""
     pitch_semitones: float
-    """Its height above 1 Hz; nan where nothing is voiced."""
+    """Pitch in semitones above 1 Hz; nan if nothing is voiced."""
     held_secs: Seconds
-    """The longest stretch in which its sound does not change."""
+    """The longest time in which its spectrum does not change."""
 
 
 def measure(pcm: PcmFile, words: Sequence[Word]) -> list[Prosody]:
-    """Of each word, in order; ``words`` count from the recording's start."""
+    """The prosody of each word, in order; times of ``words`` count from the recording's start."""
     return [_measured(pcm, word) for word in words]
 
 
 def expected_secs(text: str) -> Seconds:
-    """How long a reader takes for a word: by its groups of vowels and its consonants."""
+    """Expected length of a read word, from its numbers of vowel groups and consonants."""
     lower = text.lower()
     vowels, consonants = len(_VOWELS.findall(lower)), len(_CONSONANTS.findall(_VOWELS.sub("", lower)))
     return _VOWEL_SECS * max(1, vowels) + _CONSONANT_SECS * consonants + _WORD_SECS
@@ -93,7 +93,7 @@ def _frames(samples: Samples) -> NDArray[np.float64]:
 
 
 def _pitch(spectrum: NDArray[np.float64], sounding: NDArray[np.bool_]) -> float:
-    """High in the word's range, by autocorrelation freed of the window's own (Boersma 1993)."""
+    """A high percentile of the word's pitch, by autocorrelation divided by that of the window (Boersma 1993)."""
     shortest, longest = SAMPLE_RATE_HZ // _PITCH_HZ[1], SAMPLE_RATE_HZ // _PITCH_HZ[0]
     correlation = np.fft.irfft(spectrum, axis=1)[:, : longest + 1]
     correlation /= np.maximum(correlation[:, :1], 1e-12) * _window_correlation()[: longest + 1]

@@ -1,4 +1,4 @@
-"""Sample-rate conversion of a mono stream whose rate may change on the way (chained Ogg, broken MP3)."""
+"""Sample-rate conversion of a mono stream whose rate may change (chained Ogg, broken MP3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.engines import Samples
 class Resampler:
     """Mono ``float32`` at any rate in, mono ``float32`` at ``to_rate_hz`` out, by libsoxr at its HQ setting.
 
-    Feed blocks of a tenth of a second or more: a call costs some 10 µs whatever its length.
+    Feed blocks of a tenth of a second or more, because each call costs about 10 µs, whatever its length.
     """
 
     def __init__(self, to_rate_hz: int) -> None:
@@ -20,7 +20,7 @@ class Resampler:
         self._stream: soxr.ResampleStream | None = None
 
     def feed(self, samples: Samples, rate_hz: int) -> Samples:
-        """``(num_samples,)`` at ``rate_hz``; returns what is ready by now, which lags by the filter's delay."""
+        """``(num_samples,)`` at ``rate_hz``; returns the samples that are ready, which lag by the filter's delay."""
         head = np.zeros(0, np.float32)
         if rate_hz != self._from_rate_hz:
             head = self.finish()
@@ -33,7 +33,7 @@ class Resampler:
         return np.concatenate((head, body)) if len(head) else body
 
     def finish(self) -> Samples:
-        """What the filter still holds; the resampler is fresh afterwards."""
+        """The remaining samples; the resampler can be used again afterwards."""
         stream, self._stream = self._stream, None
         self._from_rate_hz = self._to_rate_hz
         if stream is None:

@@ -1,9 +1,9 @@
-"""Where there is speech: silero VAD's weights, run over a whole file at once.
+"""Voice activity detection: silero VAD's weights, run over a whole file at once.
 
-The model looks at 32 ms frames (512 samples with the 64 before them) through a spectrum and four convolutions, which know
-nothing of other frames, and an LSTM, which does. The shipped program runs all of it frame by frame. Here the first part
-runs on blocks of frames as matrix products and only the LSTM walks the sequence, its state carried from block to block: the
-same numbers (within 3e-6 of the shipped program over 46 s of speech) at 1,800 times real time on one core against 80.
+The model computes a spectrum and four convolutions on frames of 32 ms (512 samples with the 64 before them), each frame
+alone, and then an LSTM over all frames. silero's own program runs all layers frame by frame. Here the first part runs on
+blocks of frames as matrix products, and only the LSTM runs in sequence, with its state passed from block to block. The
+probabilities are the same (within 3e-6 over 46 s of speech), at 1,800 times real time on one core instead of 80.
 
 Architecture: https://github.com/snakers4/silero-vad (MIT).
 """
@@ -20,30 +20,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audio.pcm import PcmFile
+from audio.vad_frame import Convolution, FrameNetwork
 from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span
 from schemas.engines import Samples
 
 FRAME_SAMPLES = 512
 FRAME_SECS: Seconds = FRAME_SAMPLES / SAMPLE_RATE_HZ
-"""One probability covers this long: 32 ms."""
+"""Length of a frame, which has one probability: 32 ms."""
+
+CONTEXT_SAMPLES = 64
+"""Number of samples before a frame that the model reads with it."""
 
 HYSTERESIS = 0.15
-"""Speech ends below the threshold less this, as in silero's own reference."""
+"""Speech ends below the threshold minus this, as in silero's reference program."""
 
 Probabilities = NDArray[np.float32]
 """``(num_frames,) float32``: probability of speech in frame i, samples ``[512 i, 512 (i + 1))`` at 16 kHz."""
 
-_CONTEXT_SAMPLES = 64
 _FFT_SAMPLES, _HOP_SAMPLES, _RIGHT_PAD_SAMPLES = 256, 128, 64
 _STRIDES = (1, 2, 2, 1)
 _BLOCK_FRAMES = 256
-"""Measured best of 64 to 1024: its spectra still lie in the cache."""
+"""The fastest of 64 to 1024: its spectra fit in the processor's cache."""
 
 
 class VoiceActivity:
-    """Silero VAD for whole recordings. Loads in some 60 ms, holds no state of a recording: one serves many threads.
+    """Silero VAD for whole recordings. Loads in about 60 ms. It has no state, so many threads may share one.
 
-    Sets PyTorch to one thread: the cores belong to the recognisers, and products this small gain nothing from more.
+    Sets PyTorch to one thread, because recognisers need the other cores, and such small products gain nothing from more
+    threads.
     """
 
     def __init__(self) -> None:
@@ -65,19 +69,33 @@ class VoiceActivity:
         )
         self._head = weights["decoder.decoder.2.weight"][0, :, 0]
         self._bias = weights["decoder.decoder.2.bias"]
+        self.frame_network = FrameNetwork(
+            self._window.numpy(),
+            [Convolution(weight.numpy(), bias.numpy(), stride) for weight, bias, stride in self._layers],
+            torch.cat([weights[f"decoder.rnn.weight_{name}"] for name in ("ih", "hh")], 1).T.numpy(),
+            (weights["decoder.rnn.bias_ih"] + weights["decoder.rnn.bias_hh"]).numpy(),
+            self._head.numpy(),
+            float(self._bias),
+        )
 
     def probabilities(self, recording: PcmFile | Samples) -> Probabilities:
-        """Of a file in constant memory, or of ``(num_samples,) float32`` at 16 kHz. The last frame is padded with zeros."""
+        """The probabilities of a file, in constant memory, or of ``(num_samples,) float32`` at 16 kHz. The last frame is
+        padded with zeros."""
         num_samples = recording.num_samples if isinstance(recording, PcmFile) else len(recording)
         num_frames = -(-num_samples // FRAME_SAMPLES)
         found = np.zeros(num_frames, np.float32)
         state: tuple[Tensor, Tensor] | None = None
-        with torch.inference_mode():
-            for first in range(0, num_frames, _BLOCK_FRAMES):
-                last = min(first + _BLOCK_FRAMES, num_frames)
-                hidden, state = self._lstm(self._encode(_frames(recording, first, last))[:, None], state)
-                found[first:last] = torch.sigmoid(hidden[:, 0].relu() @ self._head + self._bias).numpy()
+        for first in range(0, num_frames, _BLOCK_FRAMES):
+            last = min(first + _BLOCK_FRAMES, num_frames)
+            found[first:last], state = self.of_frames(_frames(recording, first, last), state)
         return found
+
+    def of_frames(self, frames: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Probabilities, tuple[Tensor, Tensor]]:
+        """Probabilities of ``(n, 576) float32`` frames that follow those after which ``state`` was returned."""
+        with torch.inference_mode():
+            hidden, after = self._lstm(self._encode(frames)[:, None], state)
+            found: Probabilities = torch.sigmoid(hidden[:, 0].relu() @ self._head + self._bias).numpy()
+        return found, after
 
     def _encode(self, frames: Tensor) -> Tensor:
         """``(n, 576)`` samples to ``(n, 128)`` features, frame by frame."""
@@ -103,11 +121,11 @@ def regions(
     min_speech_secs: Seconds = 0.0,
     pad_secs: Seconds = 0.0,
 ) -> list[Span]:
-    """Stretches of speech, sorted, not overlapping, within the recording.
+    """Speech intervals, sorted, not overlapping, within the recording.
 
-    Speech starts with a frame at ``threshold`` and ends with the first frame under ``threshold - HYSTERESIS`` of a silence
-    of at least ``min_silence_secs``. Regions under ``min_speech_secs`` are dropped, then all grow by ``pad_secs`` on both
-    sides; where two would overlap they meet in the middle of their gap.
+    Speech starts with a frame at ``threshold`` and ends with the first frame under ``threshold - HYSTERESIS`` of a
+    silence of at least ``min_silence_secs``. Regions under ``min_speech_secs`` are dropped, then all grow by ``pad_secs``
+    on both sides; if two would overlap, both end in the middle of their gap.
     """
     end = round(duration_secs * SAMPLE_RATE_HZ)
     runs = _bridge(_active_runs(probabilities, threshold), round(min_silence_secs * SAMPLE_RATE_HZ))
@@ -126,9 +144,9 @@ def regions(
 
 
 def _active_runs(probabilities: Probabilities, threshold: float) -> NDArray[np.int64]:
-    """``(num_runs, 2)`` sample bounds of runs that the two thresholds hold active, bridging nothing."""
+    """``(num_runs, 2)`` sample bounds of the active runs by the two thresholds, before short silences are bridged."""
     state = np.where(probabilities >= threshold, 1, np.where(probabilities < max(threshold - HYSTERESIS, 0.01), 0, -1))
-    # In between, a frame keeps the state of the last one that was decided.
+    # Between the two thresholds, a frame has the state of the frame before.
     decided = np.maximum.accumulate(np.where(state >= 0, np.arange(len(state)), -1))
     active = np.zeros(len(state) + 2, np.int8)
     active[1:-1] = (decided >= 0) & (state[decided] == 1)
@@ -148,7 +166,7 @@ def _bridge(runs: NDArray[np.int64], min_silence_samples: int) -> list[tuple[int
 
 def _frames(recording: PcmFile | Samples, first: int, last: int) -> Tensor:
     """``(last - first, 576) float32``: each frame with the 64 samples before it, zeros outside the recording."""
-    start, stop = first * FRAME_SAMPLES - _CONTEXT_SAMPLES, last * FRAME_SAMPLES
+    start, stop = first * FRAME_SAMPLES - CONTEXT_SAMPLES, last * FRAME_SAMPLES
     samples = np.zeros(stop - start, np.float32)
     lead = max(-start, 0)
     if isinstance(recording, PcmFile):
@@ -156,7 +174,7 @@ def _frames(recording: PcmFile | Samples, first: int, last: int) -> Tensor:
     else:
         found = recording[start + lead : stop]
     samples[lead : lead + len(found)] = found
-    frames: Tensor = torch.from_numpy(samples).unfold(0, FRAME_SAMPLES + _CONTEXT_SAMPLES, FRAME_SAMPLES)
+    frames: Tensor = torch.from_numpy(samples).unfold(0, FRAME_SAMPLES + CONTEXT_SAMPLES, FRAME_SAMPLES)
     return frames
 
 
@@ -170,7 +188,7 @@ def _load_weights() -> dict[str, Tensor]:
         raise ModuleNotFoundError("silero-vad is not installed; run `make run` to install it")
     path = Path(package.submodule_search_locations[0]) / "data" / "silero_vad.jit"
     with warnings.catch_warnings():
-        # TorchScript is deprecated in favour of formats the wheel does not carry.
+        # TorchScript is deprecated, but the wheel has no file in a newer format.
         warnings.simplefilter("ignore", DeprecationWarning)
         model = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     return {

@@ -1,1 +1,1 @@
-"""All that runs long: the job worker and Prefect flows. Speaks to serve over HTTP only."""
+"""Long-running work: the job worker and Prefect flows. Uses the server over HTTP only."""

@@ -1,7 +1,7 @@
-"""Maintenance as a Prefect flow: asks the ledger, over the operator API, to do one task and waits until it is done.
+"""Maintenance as a Prefect flow: runs one task in the ledger, over the operator API, and waits until it is done.
 
-The work itself happens in the ledger's process, the one writer of the tables; the flow gives it a schedule, a record and
-retries. A ledger that dies in the middle loses nothing, and the next question starts the task anew.
+The work happens in the ledger's process, the one writer of the tables; the flow adds a schedule, a record and retries. If
+the ledger dies during a task nothing is lost, and the next request starts the task again.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 from prefect import flow
 
-from flows.client import OperatorClient
+from clients.operator import OperatorClient
 from schemas.settings import Settings
 
 
 @flow(name="maintenance", flow_run_name="{task}", retries=2, retry_delay_seconds=30, persist_result=False)
 async def maintain(task: str) -> dict[str, Any]:
-    """Do ``task`` (merge, retention, checkpoint, vacuum, orphans or all) and give its report."""
+    """Run ``task`` (merge, retention, checkpoint, vacuum, orphans or all) and return its report."""
     settings = Settings()
     key = (settings.home / "keys" / "operator").read_text().strip()
     client = OperatorClient(os.environ.get("FLUXIONS_URL", settings.server.url), key)

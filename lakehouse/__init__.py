@@ -1,1 +1,1 @@
-"""All that lasts: Delta tables written by one ledger, objects, and the questions asked of them. Imports schemas only."""
+"""Durable data: Delta tables that one ledger writes, objects, and reads of both."""

@@ -1,1 +1,1 @@
-"""The words every room speaks: API models, domain types, table schemas, settings, errors. Imports nothing of ours."""
+"""Types that all rooms share: API models, domain types, table schemas, settings, errors. Imports nothing of ours."""

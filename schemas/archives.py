@@ -1,6 +1,6 @@
-"""Archives: many recordings worked on as one run, and what is known of each of its files. Frozen values, as in `domain`.
+"""Archives: runs over many recordings, and the state of each file. Frozen values, as in `schemas.domain`.
 
-The run's account is the owner of files that name none of their own.
+Files that name no account of their own belong to the run's account.
 """
 
 from __future__ import annotations
@@ -12,70 +12,77 @@ from enum import StrEnum
 from schemas.domain import JobOptions, Outcome, Seconds, Span, Transcript
 
 CANCELLED_WITH_RUN = "archive_cancelled"
-"""Reason of files that were cancelled with their run: they are begun again when it goes on."""
+"""Reason of files that were cancelled with their run. They are begun again when the run is resumed."""
 BATCH_FILES = 100
-"""Most files one call of the operator API is about."""
+"""Most files in one call of the operator API."""
 SMALL_FILE_BYTES = 2**20
-"""Recordings and playback copies up to this size travel with others in one body: a call costs more than their bytes."""
+"""Recordings and playback copies up to this size share a body, because a call costs more than its bytes."""
 PORTION_BYTES = 8 * 2**20
 """Most bytes of small recordings in one body."""
 
 
 class ArchiveKind(StrEnum):
+    """What a run does."""
+
     TRANSCRIBE = "transcribe"
-    """Files from somewhere become transcriptions."""
+    """Files of a source become transcriptions."""
     REPROCESS = "reprocess"
     """Transcriptions get a new revision."""
 
 
 class ArchiveStatus(StrEnum):
+    """The state of a run."""
+
     RUNNING = "running"
     COMPLETED = "completed"
-    """All that could be done is done; single files may have failed."""
+    """Every file is finished; single files may have failed."""
     CANCELLED = "cancelled"
     FAILED = "failed"
-    """The run itself could not go on, as when its source vanished."""
+    """The run itself could not continue, for example because its source is gone."""
 
 
 class FileStatus(StrEnum):
+    """The state of one file of a run."""
+
     WAITING = "waiting"
-    """Begun before, and free to be begun again: its lease ran out, or its failure may pass."""
+    """Begun before and free to be begun again: its lease expired, or its failure was temporary."""
     PROCESSING = "processing"
     COMPLETED = "completed"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """Left out on purpose: a duplicate, not audio, cancelled, deleted."""
+    """Not to be transcribed: a duplicate, not audio, cancelled, deleted."""
 
     @property
     def is_settled(self) -> bool:
+        """Whether the run has nothing left to do for the file."""
         return self not in (FileStatus.WAITING, FileStatus.PROCESSING)
 
 
 class BeginState(StrEnum):
-    """What became of a file that was to be begun."""
+    """The answer to beginning a file."""
 
     LEASED = "leased"
-    """Work on it, under the lease."""
+    """The worker must process it, under the lease."""
     DONE = "done"
     """Nothing to do; the file's status says why."""
     NEEDS_BYTES = "needs_bytes"
     """Send its bytes, then begin it again."""
     HELD = "held"
-    """Another worker's; it may be free in ``retry_after_secs``."""
+    """Another worker has the lease; the file may be free in ``retry_after_secs``."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewArchive:
-    """A run as it is asked for. The same account, kind, source and options name the same run."""
+    """A run to open. The same account, kind, source and options identify the same run."""
 
     account: str
     name: str
     source: str
-    """As the operator wrote it: a folder, a pattern, a URL, a manifest, a condition."""
+    """As the operator wrote it: a folder, a glob, a URL, a manifest, or an SQL condition."""
     kind: ArchiveKind = ArchiveKind.TRANSCRIBE
     options: JobOptions = field(default_factory=JobOptions)
     include_current: bool = False
-    """Whether a reprocessing also does again what the present engines made."""
+    """Whether a reprocessing includes transcriptions that the present engines made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +95,20 @@ class ArchiveCounts:
     failed: int = 0
     skipped: int = 0
     cached: int = 0
-    """Of the completed: answered by an earlier result."""
+    """Completed ones for which a cached result was used."""
     audio_secs: Seconds = 0.0
     processing_secs: Seconds = 0.0
     cost_usd: float = 0.0
 
     @property
     def total(self) -> int:
+        """Files in any state."""
         return self.waiting + self.processing + self.completed + self.failed + self.skipped
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A run as the ledger knows it. ``engine_revision`` is the one it was last opened with."""
+    """A run in the ledger. ``engine_revision`` is that of its last opening."""
 
     id: int
     account: str
@@ -115,22 +123,22 @@ class Archive:
     created_at: dt.datetime
     updated_at: dt.datetime
     message: str | None = None
-    """Why it failed, in words for the operator."""
+    """Why it failed, for the operator."""
     counts: ArchiveCounts = field(default_factory=ArchiveCounts)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file as its source tells it.
+    """One file of a source.
 
-    ``key`` names it within the run for good: the same key with the same ``sha256`` is the same work. ``version`` tells
-    without reading the file whether it is still the one that was hashed (a size and time of change, an ETag).
+    ``key`` permanently identifies it within the run: the same key with the same ``sha256`` is the same work. ``version``
+    changes whenever the bytes change, and can be found without reading them (size and modification time, or an ETag).
     """
 
     key: str
     version: str
     location: str
-    """Where it lies, for people: a path, a URL, a manifest's line."""
+    """Its location in readable form: a path, a URL, a line of a manifest."""
     account: str
     filename: str
     sha256: str
@@ -138,24 +146,27 @@ class SourceFile:
     content_type: str = "application/octet-stream"
     options: JobOptions = field(default_factory=JobOptions)
     metadata: str = "{}"
-    """Columns of its own that a manifest had, as a JSON object."""
+    """The manifest's other columns, as a JSON object."""
     transcription_id: int | None = None
     """In a reprocessing: the transcription that gets a new revision."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileFailure:
-    """Why there is no transcript. ``reason`` is a word for programs (``not_audio``), ``message`` is for people."""
+    """The reason why there is no transcript.
+
+    ``reason`` is a code for programs (``not_audio``), ``message`` is for users.
+    """
 
     reason: str
     message: str
     retryable: bool = False
-    """Whether trying again later may help; it is, as long as attempts last."""
+    """Whether another attempt may succeed; it is made while attempts are left."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotedFile:
-    """A file that never came to work: it is recorded as failed, or as skipped."""
+    """A file that is recorded as failed or skipped without an attempt."""
 
     key: str
     location: str
@@ -170,7 +181,7 @@ class NotedFile:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFile:
-    """What is known of one file: a row of ``archive_files``."""
+    """The state of one file: a row of ``archive_files``."""
 
     archive_id: int
     key: str
@@ -197,7 +208,7 @@ class ArchiveFile:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Leave to work on a file for ``lease_secs`` from now; every later word about it must show ``lease``."""
+    """The exclusive right to work on a file for ``lease_secs`` from now; every later call about it must send ``lease``."""
 
     job_id: int
     attempt: int
@@ -217,9 +228,9 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class EndedFile:
-    """What a worker reports of a file it had leased: a transcript, or why there is none.
+    """A worker's report on a leased file: a transcript or a failure.
 
-    ``playback``: the playback copy (Ogg Opus), where it was not sent before.
+    ``playback``: the playback copy (Ogg Opus), if it was not sent before.
     """
 
     job_id: int
@@ -230,7 +241,7 @@ class EndedFile:
 
 @dataclass(frozen=True, slots=True)
 class FileEnd:
-    """An `EndedFile` on its way into the ledger, its result object written. ``transcript`` saves reading that back."""
+    """An `EndedFile` whose result object is stored; with ``transcript`` the ledger need not read that object."""
 
     job_id: int
     lease: str
@@ -240,7 +251,7 @@ class FileEnd:
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
-    """What the ledger made of an `EndedFile`; ``error`` is the code of why it was not taken (``lease_lost``)."""
+    """The answer to an `EndedFile`; ``error`` is the code of why it was not accepted (``lease_lost``)."""
 
     job_id: int
     status: FileStatus | None = None
@@ -261,7 +272,7 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReport:
-    """A run in numbers. ``active_secs``: time in which at least one file was being worked on."""
+    """Numbers of a run. ``active_secs``: time during which at least one file was in progress."""
 
     archive: Archive
     active_secs: Seconds
@@ -271,12 +282,13 @@ class ArchiveReport:
 
     @property
     def hours(self) -> float:
+        """Hours of recognised audio."""
         return self.archive.counts.audio_secs / 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """A transcription that a reprocessing would do again."""
+    """A transcription that a reprocessing would give a new revision."""
 
     id: int
     account: str
@@ -292,7 +304,7 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A stretch in which two revisions differ, with the words of each."""
+    """One interval in which two revisions differ, with the words of each."""
 
     span: Span
     errors: int
@@ -321,5 +333,5 @@ class FileDiff:
 
     @property
     def word_error_rate(self) -> float:
-        """Errors for each old word; words where there were none count as one error each."""
+        """Errors per old word; without old words, the number of errors."""
         return self.errors / max(1, self.old_words)

@@ -1,101 +1,76 @@
-"""The Delta tables: every column with its type and what it means; a promise to analysts.
+"""The Delta tables: every column with its type and meaning; a stable interface for analysts.
 
-Layout (facts measured on Delta 1.6 and Polars 2.1): not partitioned, ZSTD-1, row groups of 4,096 rows, statistics on the
-columns a reader prunes by. Ids and ``created_at`` are allocated together by the one writer, so id order is time order.
+Layout (chosen by measurements on Delta 1.6 and Polars 2.1): not partitioned, ZSTD-1, row groups of 4,096 rows, statistics
+on the columns that readers prune by. The one writer allocates ids and ``created_at`` together, so id order is time order.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 
-TIMESTAMP = pa.timestamp("us", tz="UTC")
+from schemas.archive_tables import ARCHIVE_FILES, ARCHIVES
+from schemas.deletion_tables import DELETIONS
+from schemas.table_columns import ACCOUNT, CREATED, RECOGNIZE_COLUMNS, TIMESTAMP, WARNING, WORD, Table, column
+from schemas.webhook_tables import WEBHOOK_DELIVERIES, WEBHOOKS
 
-WORD = pa.struct(
-    [
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("start_secs", pa.float64(), nullable=False),
-        pa.field("end_secs", pa.float64(), nullable=False),
-        pa.field("confidence", pa.float64(), nullable=False),
-    ]
-)
-SOUND_EVENT = pa.struct(
-    [
-        pa.field("tag", pa.string(), nullable=False),
-        pa.field("start_secs", pa.float64(), nullable=False),
-        pa.field("end_secs", pa.float64(), nullable=False),
-        pa.field("confidence", pa.float64(), nullable=False),
-        pa.field("speaker", pa.int32()),
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table: its folder name, columns, what a row is, and the columns readers prune by."""
-
-    name: str
-    row: str
-    schema: pa.Schema
-    stats: tuple[str, ...] = ("id", "account", "created_at")
-
-
-def _column(name: str, kind: pa.DataType, doc: str, *, null: bool = False) -> pa.Field:
-    return pa.field(name, kind, nullable=null, metadata={"doc": doc})
-
-
-_ACCOUNT = _column("account", pa.string(), "Owner; every read is filtered by it.")
-_CREATED = _column("created_at", TIMESTAMP, "When it was accepted, UTC, milliseconds; allocated with the id.")
+__all__ = ["JOB_EVENTS", "TABLES", "TRANSCRIPTIONS", "TURNS", "Table", "table"]
 
 _JOB_COLUMNS: list[pa.Field] = [
-    _column("id", pa.int64(), "Transcription id; grows with time."),
-    _ACCOUNT,
-    _column("status", pa.string(), "submitted, processing, completed, failed, cancelled or deleted."),
-    _CREATED,
-    _column("updated_at", TIMESTAMP, "When the row was last changed, UTC."),
-    _column("filename", pa.string(), "Name the client gave the recording; never a path of ours."),
-    _column("content_type", pa.string(), "Media type the client declared."),
-    _column("sha256", pa.string(), "SHA-256 of the bytes sent, hex."),
-    _column("size_bytes", pa.int64(), "Size of the bytes sent."),
-    _column("audio_key", pa.string(), "Object that holds the very bytes sent; empty for one brought in without them."),
-    _column("non_speech", pa.bool_(), "Whether non-speech sounds were asked for."),
-    _column("min_speakers", pa.int32(), "Fewest speakers the client said there are.", null=True),
-    _column("max_speakers", pa.int32(), "Most speakers the client said there are.", null=True),
-    _column("use_cache", pa.bool_(), "Whether a cached result was welcome."),
-    _column("cached", pa.bool_(), "Whether the result came from an earlier job."),
-    _column("cached_from", pa.int64(), "Id of the job whose result was used.", null=True),
-    _column("attempt", pa.int32(), "How often a worker has started it."),
-    _column("worker", pa.string(), "Lease of the worker that has or had it.", null=True),
-    _column("error_message", pa.string(), "Why it failed, in words for the client.", null=True),
-    _column("engine_revision", pa.string(), "Engines, models and decoding options that made the result.", null=True),
-    _column("result_key", pa.string(), "Object that holds the full result as JSON.", null=True),
-    _column("playback_key", pa.string(), "Object that holds the Ogg Opus playback copy.", null=True),
-    _column("audio_duration_secs", pa.float64(), "Length of the decoded recording, s.", null=True),
-    _column("audio_format", pa.string(), "Codec of the playback copy.", null=True),
-    _column("processing_secs", pa.float64(), "Time from claim to result, s.", null=True),
-    _column("language", pa.string(), "ISO 639-1 code of the speech.", null=True),
-    _column("num_chunks", pa.int32(), "Utterances handed to the recogniser.", null=True),
-    _column("num_segments", pa.int32(), "Segments in the result.", null=True),
-    _column("num_speakers", pa.int32(), "Speakers in the result.", null=True),
-    _column("cost_usd", pa.float64(), "Price, USD; 0 for a cached result.", null=True),
-    _column(
+    column("id", pa.int64(), "Transcription id; grows with time."),
+    ACCOUNT,
+    column("status", pa.string(), "submitted, processing, completed, failed, cancelled or deleted."),
+    CREATED,
+    column("updated_at", TIMESTAMP, "When the row was last changed, UTC."),
+    column("filename", pa.string(), "Name of the recording, as the client gave it."),
+    column("content_type", pa.string(), "Media type the client declared."),
+    column("sha256", pa.string(), "SHA-256 of the bytes sent, hex; empty while a URL is fetched, and if it could not be."),
+    column("size_bytes", pa.int64(), "Size of the bytes sent."),
+    column(
+        "audio_key",
+        pa.string(),
+        "Object with the recording as sent; empty for an imported transcription without one, and where `sha256` is.",
+    ),
+    column("non_speech", pa.bool_(), "Whether the client requested non-speech sounds."),
+    column("min_speakers", pa.int32(), "Least number of speakers, as the client gave it.", null=True),
+    column("max_speakers", pa.int32(), "Largest number of speakers, as the client gave it.", null=True),
+    *RECOGNIZE_COLUMNS,
+    column("use_cache", pa.bool_(), "Whether a cached result may be used."),
+    column("cached", pa.bool_(), "Whether the result came from an earlier job."),
+    column("cached_from", pa.int64(), "Id of the job whose result was used.", null=True),
+    column("attempt", pa.int32(), "Number of attempts by workers."),
+    column("worker", pa.string(), "Latest lease, which names its worker.", null=True),
+    column("error_message", pa.string(), "Why it failed, as the client reads it.", null=True),
+    column("error_code", pa.string(), "The same as a code for programs; null in rows from before.", null=True),
+    column("engine_revision", pa.string(), "Engines, models and decoding options of the result.", null=True),
+    column("result_key", pa.string(), "Object with the full result, JSON.", null=True),
+    column("playback_key", pa.string(), "Object with the playback copy, Ogg Opus.", null=True),
+    column("audio_duration_secs", pa.float64(), "Length of the decoded recording, s.", null=True),
+    column("audio_format", pa.string(), "Codec of the playback copy.", null=True),
+    column("processing_secs", pa.float64(), "Time from claim to result, s.", null=True),
+    column("engine_secs", pa.float64(), "Time of computation in the engines' replicas, s.", null=True),
+    column("language", pa.string(), "ISO 639-1 code of the speech.", null=True),
+    column("num_chunks", pa.int32(), "Utterances that were recognised.", null=True),
+    column("num_segments", pa.int32(), "Segments in the result.", null=True),
+    column("num_speakers", pa.int32(), "Speakers in the result.", null=True),
+    column("warnings", pa.list_(WARNING), "Defects of the recording; null or empty if there are none.", null=True),
+    column("cost_usd", pa.float64(), "Price, USD; 0 for a cached result.", null=True),
+    column(
         "import_key",
         pa.string(),
-        "Identity within the account of the sending or import that made it; repeating that changes nothing.",
+        "Identity of the submission or import within the account; repeating either changes nothing.",
         null=True,
     ),
-    _column("archive_id", pa.int64(), "Archive run that made this revision; null for one a client sent.", null=True),
+    column("archive_id", pa.int64(), "Archive run that made this revision; null for jobs of clients.", null=True),
 ]
 
 JOB_EVENTS = Table(
     "job_events",
-    "one change of one job, as the full row after it; the truth from which transcriptions are projected",
+    "one change of one job, as the full row after it; the source of `transcriptions`",
     pa.schema(
         [
-            _column("seq", pa.int64(), "Order of events; no gaps matter, no repeats occur."),
+            column("seq", pa.int64(), "Order of events; each number occurs once, and numbers may be missing."),
             *_JOB_COLUMNS,
-            _column("revision", pa.int32(), "Counts reprocessings of the same recording, from 0 (null: 0).", null=True),
+            column("revision", pa.int32(), "Counts reprocessings of the same recording, from 0 (null: 0).", null=True),
         ]
     ),
     ("seq", "id", "account", "created_at"),
@@ -107,7 +82,7 @@ TRANSCRIPTIONS = Table(
     pa.schema(
         [
             *_JOB_COLUMNS,
-            _column("revision", pa.int32(), "Counts reprocessings of the same recording, from 0; the highest counts."),
+            column("revision", pa.int32(), "Counts reprocessings of the same recording, from 0; the highest counts."),
         ]
     ),
 )
@@ -117,18 +92,18 @@ SEGMENTS = Table(
     "one speaker's utterance within a transcription",
     pa.schema(
         [
-            _column("id", pa.int64(), "Id of the transcription."),
-            _ACCOUNT,
-            _CREATED,
-            _column("revision", pa.int32(), "Revision of the transcription this belongs to."),
-            _column("position", pa.int32(), "Place among all segments of the transcription, from 0, by start."),
-            _column("speaker", pa.int32(), "Speaker, from 0 in order of first word."),
-            _column("segment_idx", pa.int32(), "Place among this speaker's segments, from 0."),
-            _column("text", pa.string(), "What was said, without non-speech tags."),
-            _column("start_secs", pa.float64(), "Start of the first word, s."),
-            _column("end_secs", pa.float64(), "End of the last word, s."),
-            _column("words", pa.list_(WORD), "Words with times and confidence."),
-            _column("lexemes", pa.string(), "English lexemes of the text for search, one each position."),
+            column("id", pa.int64(), "Id of the transcription."),
+            ACCOUNT,
+            CREATED,
+            column("revision", pa.int32(), "Revision of the transcription."),
+            column("position", pa.int32(), "Index among all segments of the transcription by start, from 0."),
+            column("speaker", pa.int32(), "Speaker, from 0 in order of first word."),
+            column("segment_idx", pa.int32(), "Index among this speaker's segments, from 0."),
+            column("text", pa.string(), "Text, without tags of non-speech sounds."),
+            column("start_secs", pa.float64(), "Start of the first word, s."),
+            column("end_secs", pa.float64(), "End of the last word, s."),
+            column("words", pa.list_(WORD), "Words with times and confidence."),
+            column("lexemes", pa.string(), "English lexemes of the text for search, one each position."),
         ]
     ),
 )
@@ -138,14 +113,22 @@ API_KEYS = Table(
     "one state of one API key; the last row of an id counts",
     pa.schema(
         [
-            _column("id", pa.string(), "Key id, for listing and revoking."),
-            _ACCOUNT,
-            _CREATED,
-            _column("name", pa.string(), "Label given by the operator."),
-            _column("prefix", pa.string(), "First characters of the key, to tell keys apart."),
-            _column("key_hash", pa.string(), "SHA-256 of the key, hex; the key itself is stored nowhere."),
-            _column("scopes", pa.list_(pa.string()), "What it opens: `user`, `operator`."),
-            _column("revoked_at", TIMESTAMP, "When it was revoked, UTC.", null=True),
+            column("id", pa.string(), "Key id, for listing and revoking."),
+            ACCOUNT,
+            CREATED,
+            column("name", pa.string(), "Label given by the operator."),
+            column("prefix", pa.string(), "First characters of the key, to tell keys apart."),
+            column("key_hash", pa.string(), "SHA-256 of the key, hex; the key itself is stored nowhere."),
+            column(
+                "scopes",
+                pa.list_(pa.string()),
+                "Scopes of the key, see `schemas/scopes.py`; `user` stands for all scopes of users.",
+            ),
+            column("revoked_at", TIMESTAMP, "When it was revoked, UTC.", null=True),
+            column("ending", pa.string(), "Last four characters of the key.", null=True),
+            column("expires_at", TIMESTAMP, "When it expires, UTC; null for never.", null=True),
+            column("last_used_at", TIMESTAMP, "When it was last used, UTC, to the hour.", null=True),
+            column("updated_at", TIMESTAMP, "When this state was written, UTC; the latest counts.", null=True),
         ]
     ),
 )
@@ -155,24 +138,27 @@ TTS_RENDERS = Table(
     "one authenticated speech render",
     pa.schema(
         [
-            _column("id", pa.int64(), "Render id; grows with time."),
-            _ACCOUNT,
-            _CREATED,
-            _column("voice", pa.string(), "Canonical voice id."),
-            _column("text", pa.string(), "Text that was spoken, as the client sent it."),
-            _column("lexemes", pa.string(), "English lexemes of the text for search, one each position."),
-            _column("chars", pa.int32(), "Characters billed."),
-            _column("audio_secs", pa.float64(), "Length of the audio, s."),
-            _column("cost_usd", pa.float64(), "Price, USD."),
-            _column("audio_key", pa.string(), "Object that holds the Ogg Opus copy.", null=True),
-            _column("engine_revision", pa.string(), "Engine, model and options that spoke."),
-            _column("temperature", pa.float64(), "Sampling temperature asked for."),
-            _column("verified", pa.bool_(), "Whether chunks were re-checked by recognition."),
-            _column("chunks", pa.int32(), "Chunks the text was split into."),
-            _column("retries", pa.int32(), "Chunks rendered again because they misread the text."),
-            _column("word_error_rate", pa.float64(), "Worst accepted chunk's word error rate.", null=True),
-            _column(
-                "import_key", pa.string(), "Identity within the account; recording it twice changes nothing.", null=True
+            column("id", pa.int64(), "Render id; grows with time."),
+            ACCOUNT,
+            CREATED,
+            column("voice", pa.string(), "Canonical voice id."),
+            column("text", pa.string(), "Text that was spoken, as the client sent it."),
+            column("lexemes", pa.string(), "English lexemes of the text for search, one each position."),
+            column("chars", pa.int32(), "Characters billed."),
+            column("audio_secs", pa.float64(), "Length of the audio, s."),
+            column("cost_usd", pa.float64(), "Price, USD."),
+            column("audio_key", pa.string(), "Object that holds the Ogg Opus copy.", null=True),
+            column("engine_revision", pa.string(), "Engine, model and options of the render."),
+            column("temperature", pa.float64(), "Requested sampling temperature."),
+            column("verified", pa.bool_(), "Whether chunks were verified."),
+            column("chunks", pa.int32(), "Chunks the text was split into."),
+            column("retries", pa.int32(), "Chunks rendered again because verification failed."),
+            column("word_error_rate", pa.float64(), "Word error rate of the worst accepted chunk.", null=True),
+            column(
+                "import_key",
+                pa.string(),
+                "Identity within the account; recording the render again changes nothing.",
+                null=True,
             ),
         ]
     ),
@@ -180,19 +166,21 @@ TTS_RENDERS = Table(
 
 CONVERSATIONS = Table(
     "conversations",
-    "one voice conversation, written when it ends",
+    "one state of one voice conversation, at its beginning or after its end; the highest revision of an id counts",
     pa.schema(
         [
-            _column("id", pa.int64(), "Order of the conversation; grows with time. Not shown to clients."),
-            _ACCOUNT,
-            _CREATED,
-            _column("session_id", pa.string(), "Id clients know it by (`sess_…`)."),
-            _column("voice", pa.string(), "Canonical voice id.", null=True),
-            _column("started_at", TIMESTAMP, "When it began, UTC."),
-            _column("ended_at", TIMESTAMP, "When it ended, UTC.", null=True),
-            _column("duration_secs", pa.float64(), "Length, s.", null=True),
-            _column("turn_count", pa.int32(), "Turns in it."),
-            _column("cost_usd", pa.float64(), "Price, USD.", null=True),
+            column("id", pa.int64(), "Internal id; grows with time."),
+            ACCOUNT,
+            CREATED,
+            column("session_id", pa.string(), "Id that clients see (`sess_…`)."),
+            column("voice", pa.string(), "Canonical voice id.", null=True),
+            column("started_at", TIMESTAMP, "When it began, UTC."),
+            column("ended_at", TIMESTAMP, "When it ended, UTC.", null=True),
+            column("duration_secs", pa.float64(), "Length, s.", null=True),
+            column("turn_count", pa.int32(), "Number of turns; 0 during the conversation."),
+            column("cost_usd", pa.float64(), "Price, USD.", null=True),
+            column("revision", pa.int32(), "0 during the conversation, 1 after its end (null: 1).", null=True),
+            column("audio_key", pa.string(), "Object with the audio of both sides, stereo Ogg Opus, user left.", null=True),
         ]
     ),
 )
@@ -202,13 +190,21 @@ TURNS = Table(
     "one turn of a conversation",
     pa.schema(
         [
-            _column("id", pa.int64(), "Turn id; grows with time."),
-            _ACCOUNT,
-            _CREATED,
-            _column("session_id", pa.string(), "Conversation it belongs to."),
-            _column("role", pa.string(), "user, assistant or system."),
-            _column("text", pa.string(), "What was said."),
-            _column("lexemes", pa.string(), "English lexemes of the text for search, one each position."),
+            column("id", pa.int64(), "Turn id; grows with time."),
+            ACCOUNT,
+            CREATED,
+            column("session_id", pa.string(), "Conversation it belongs to."),
+            column("role", pa.string(), "user, assistant or system."),
+            column("text", pa.string(), "Text; of an assistant's turn, the part that was played."),
+            column("lexemes", pa.string(), "English lexemes of the text for search, one each position."),
+            column("entry_key", pa.string(), "Identity within the conversation; null for an imported turn.", null=True),
+            column("words_said", pa.int32(), "Number of words in the assistant's whole response.", null=True),
+            column("words_heard", pa.int32(), "Number of its words that were played.", null=True),
+            column("interrupted", pa.bool_(), "Whether the user interrupted the response.", null=True),
+            column("end_of_turn_secs", pa.float64(), "End of the user's speech to the end of the turn, s.", null=True),
+            column("first_token_secs", pa.float64(), "End of the user's speech to the first token, s.", null=True),
+            column("first_sound_secs", pa.float64(), "End of the user's speech to the first sound made, s.", null=True),
+            column("first_sent_secs", pa.float64(), "End of the user's speech to the first sound sent, s.", null=True),
         ]
     ),
 )
@@ -218,13 +214,14 @@ TOOL_CALLS = Table(
     "one tool invocation within a conversation",
     pa.schema(
         [
-            _column("id", pa.int64(), "Tool call id; grows with time."),
-            _ACCOUNT,
-            _CREATED,
-            _column("session_id", pa.string(), "Conversation it belongs to."),
-            _column("tool", pa.string(), "Name of the tool."),
-            _column("args", pa.string(), "Arguments, as JSON."),
-            _column("result", pa.string(), "Result in words.", null=True),
+            column("id", pa.int64(), "Tool call id; grows with time."),
+            ACCOUNT,
+            CREATED,
+            column("session_id", pa.string(), "Conversation it belongs to."),
+            column("tool", pa.string(), "Name of the tool."),
+            column("args", pa.string(), "Arguments, as JSON."),
+            column("result", pa.string(), "Result, as text.", null=True),
+            column("entry_key", pa.string(), "Identity within the conversation; null for an imported call.", null=True),
         ]
     ),
 )
@@ -234,87 +231,78 @@ VOICES = Table(
     "one state of one cloned voice; the last row of an id counts",
     pa.schema(
         [
-            _column("id", pa.string(), "Voice id (`u-<user>-<hash>`)."),
-            _ACCOUNT,
-            _CREATED,
-            _column("name", pa.string(), "Display label."),
-            _column("text", pa.string(), "Transcript of the reference clip."),
-            _column("frames", pa.int32(), "Frames of the reference, 12.5 a second."),
-            _column("seconds", pa.float64(), "Length of the reference, s."),
-            _column("reference_key", pa.string(), "Object that holds the reference clip, 24 kHz mono WAV."),
-            _column("parameters", pa.string(), "What the engine derived from the reference, as JSON."),
-            _column("engine_revision", pa.string(), "Engine the parameters belong to."),
-            _column("consent_statement", pa.string(), "What the speaker agreed to, in words.", null=True),
-            _column("consent_key", pa.string(), "Object that holds the recorded consent.", null=True),
-            _column("deleted_at", TIMESTAMP, "When it was deleted, UTC.", null=True),
+            column("id", pa.string(), "Voice id (`u-<user>-<hash>`)."),
+            ACCOUNT,
+            CREATED,
+            column("name", pa.string(), "Display label."),
+            column("text", pa.string(), "Transcript of the reference clip."),
+            column("frames", pa.int32(), "Frames of the reference, 12.5 a second."),
+            column("seconds", pa.float64(), "Length of the reference, s."),
+            column("reference_key", pa.string(), "Object with the reference clip, 24 kHz mono WAV."),
+            column("parameters", pa.string(), "Parameters that the engine derived from the reference, JSON."),
+            column("engine_revision", pa.string(), "Engine of the parameters."),
+            column("consent_statement", pa.string(), "Text of the speaker's consent.", null=True),
+            column("consent_key", pa.string(), "Object with the recorded consent.", null=True),
+            column("deleted_at", TIMESTAMP, "When it was deleted, UTC.", null=True),
         ]
     ),
 )
 
-_SEQ = _column("seq", pa.int64(), "Order of changes; the last row of a run or file counts.")
-_UPDATED = _column("updated_at", TIMESTAMP, "When it changed, UTC.")
-
-ARCHIVES = Table(
-    "archives",
-    "one change of one archive run; the last row of an id counts",
+VOICE_CONSENTS = Table(
+    "voice_consents",
+    "one state of a recorded consent to the cloning of a voice; the last row of an id counts",
     pa.schema(
         [
-            _SEQ,
-            _column("id", pa.int64(), "Archive id; grows with time."),
-            _ACCOUNT,
-            _CREATED,
-            _UPDATED,
-            _column("name", pa.string(), "Label given by the operator."),
-            _column("kind", pa.string(), "transcribe, or reprocess."),
-            _column("source", pa.string(), "Where the files come from, as the operator wrote it."),
-            _column("non_speech", pa.bool_(), "Whether non-speech sounds were asked for."),
-            _column("min_speakers", pa.int32(), "Fewest speakers the operator said there are."),
-            _column("max_speakers", pa.int32(), "Most speakers the operator said there are.", null=True),
-            _column("include_current", pa.bool_(), "Whether what the present engines made is done again too."),
-            _column("fingerprint", pa.string(), "Hash of account, kind, source and options: the same run again."),
-            _column("engine_revision", pa.string(), "Engines it was last opened with."),
-            _column("status", pa.string(), "running, completed, cancelled or failed."),
-            _column("message", pa.string(), "Why it failed.", null=True),
-            *(
-                _column(name, pa.int64(), f"Files that were {name} at this change.")
-                for name in ("waiting", "processing", "completed", "failed", "skipped", "cached")
-            ),
-            _column("audio_secs", pa.float64(), "Length of all completed recordings, s."),
-            _column("processing_secs", pa.float64(), "Time from claim to result of all completed ones, s."),
-            _column("cost_usd", pa.float64(), "Price of all completed ones, USD."),
+            column("seq", pa.int64(), "Order of rows."),
+            column("id", pa.string(), "Consent id (`cons_<hex>`)."),
+            ACCOUNT,
+            column("name", pa.string(), "Display label."),
+            column("language", pa.string(), "Language of the recording, BCP 47."),
+            column("recording_key", pa.string(), "Object with the recording, 24 kHz mono WAV."),
+            column("seconds", pa.float64(), "Length of the recording, s."),
+            column("created_at", TIMESTAMP, "When it was added, UTC."),
+            column("deleted_at", TIMESTAMP, "When it was deleted, UTC.", null=True),
         ]
     ),
+    ("seq", "account", "created_at"),
 )
 
-ARCHIVE_FILES = Table(
-    "archive_files",
-    "one change of one file of an archive run; the last row of an archive_id and item counts",
+SPEAKERS = Table(
+    "speakers",
+    "one state of a speaker that an account knows; the last row of an id counts",
     pa.schema(
         [
-            _SEQ,
-            _column("archive_id", pa.int64(), "Run it belongs to."),
-            _ACCOUNT,
-            _UPDATED,
-            _column("item", pa.string(), "Names the file within the run."),
-            _column("version", pa.string(), "Tells without reading the file whether it changed."),
-            _column("location", pa.string(), "Where it lies, as its source tells it."),
-            _column("filename", pa.string(), "Name of the recording."),
-            _column("metadata", pa.string(), "A manifest's own columns, as JSON."),
-            _column("status", pa.string(), "waiting, processing, completed, failed or skipped."),
-            _column("reason", pa.string(), "Why it failed or was skipped, as a code.", null=True),
-            _column("message", pa.string(), "The same in words.", null=True),
-            _column("attempts", pa.int32(), "How often a worker has started it."),
-            _column("transcription_id", pa.int64(), "The transcription it became.", null=True),
-            _column("revision", pa.int32(), "Revision of the transcription that the run made.", null=True),
-            _column("sha256", pa.string(), "SHA-256 of its bytes, hex.", null=True),
-            _column("size_bytes", pa.int64(), "Size of its bytes.", null=True),
-            _column("audio_secs", pa.float64(), "Length of the decoded recording, s.", null=True),
-            _column("processing_secs", pa.float64(), "Time from claim to result, s.", null=True),
-            _column("cached", pa.bool_(), "Whether an earlier result answered it."),
-            _column("cost_usd", pa.float64(), "Price, USD; 0 for a cached result.", null=True),
+            column("seq", pa.int64(), "Order of rows."),
+            column("id", pa.string(), "Speaker id (`spk_<hex>`)."),
+            ACCOUNT,
+            column("name", pa.string(), "The person's name."),
+            column("reference_key", pa.string(), "Object that holds the reference clip, 16 kHz mono WAV."),
+            column("seconds", pa.float64(), "Length of the clip, s."),
+            column("consent_statement", pa.string(), "What the speaker agreed to, in words.", null=True),
+            column("consent_key", pa.string(), "Object that holds the recorded consent.", null=True),
+            column("created_at", TIMESTAMP, "When it was added, UTC."),
+            column("deleted_at", TIMESTAMP, "When it was deleted, UTC.", null=True),
         ]
     ),
-    ("seq", "archive_id", "account", "updated_at"),
+    ("seq", "account", "created_at"),
+)
+
+AUDIT_EVENTS = Table(
+    "audit_events",
+    "one recorded action: changes of keys, tokens and voices, deletions, imports, requests of operators",
+    pa.schema(
+        [
+            column("id", pa.int64(), "Event id; grows with time."),
+            column("account", pa.string(), "Account of the key that was used."),
+            CREATED,
+            column("key_id", pa.string(), "Key of the request; for a token its key, or `jwt` and a hash."),
+            column("action", pa.string(), "Method and path, with `*` for ids."),
+            column("target", pa.string(), "Path of the request, with ids."),
+            column("status", pa.int32(), "HTTP status of the answer."),
+            column("address", pa.string(), "Address of the client, as seen by the gateway or a trusted proxy."),
+            column("request_id", pa.string(), "Id of the request, also in the response and the logs."),
+        ]
+    ),
 )
 
 TABLES: tuple[Table, ...] = (
@@ -326,9 +314,15 @@ TABLES: tuple[Table, ...] = (
     TURNS,
     TOOL_CALLS,
     VOICES,
+    VOICE_CONSENTS,
+    SPEAKERS,
     ARCHIVES,
     ARCHIVE_FILES,
     API_KEYS,
+    WEBHOOKS,
+    WEBHOOK_DELIVERIES,
+    AUDIT_EVENTS,
+    DELETIONS,
 )
 
 

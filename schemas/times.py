@@ -20,17 +20,22 @@ def iso(moment: dt.datetime) -> str:
 _EARLIEST, _LATEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
 
 
+_MILLISECONDS_FROM = 1e11
+"""As seconds these are beyond the year 5000; as milliseconds they are from 1973 on."""
+
+
 def parse(text: str) -> dt.datetime:
     """A moment given as ISO-8601 (UTC where no offset is given) or as seconds since 1970. Raises ValueError.
 
-    An offset's ``+`` that became a blank, as in a query string nobody escaped, is read as what it was.
+    A blank before an offset counts as ``+``, because an unescaped query string turns ``+`` into a blank. ``t`` and ``z``
+    may be lower-case (RFC 3339, section 5.6), and an offset may be hours alone.
     """
     if re.fullmatch(r"\d+(\.\d+)?", text) and not re.fullmatch(r"\d{8}", text):
         seconds = float(text)
-        if seconds > _LATEST.timestamp():
-            raise ValueError("seconds since 1970 beyond the year 9999; are these milliseconds?")
+        if seconds >= _MILLISECONDS_FROM:
+            raise ValueError(f"these are milliseconds; give seconds since 1970, {seconds / 1000:.3f}")
         return dt.datetime.fromtimestamp(seconds, dt.UTC)
-    moment = dt.datetime.fromisoformat(re.sub(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$", r"\1+\2", text))
+    moment = dt.datetime.fromisoformat(re.sub(r"(:\d\d(?:\.\d+)?) (\d\d(?::?\d\d)?)$", r"\1+\2", text).upper())
     moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
     if not _EARLIEST <= moment <= _LATEST:
         raise ValueError("a time before 1970 or beyond the year 9999")

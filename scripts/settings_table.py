@@ -1,6 +1,6 @@
-"""Writes the table of settings into the README between its markers; `--check` only says whether it is current.
+"""Writes `docs/settings.md` from the settings in `schemas.settings`; `--check` only says whether the page is current.
 
-.venv/bin/python scripts/settings_table.py [--check] README.md
+.venv/bin/python -m scripts.settings_table [--check] docs/settings.md
 """
 
 from __future__ import annotations
@@ -11,38 +11,34 @@ from pathlib import Path
 
 from schemas.settings import documented
 
-BEGIN = "<!-- settings: written by scripts/settings_table.py -->\n"
-END = "<!-- end of settings -->\n"
+HEAD = """# Settings
+
+All are environment variables. Sizes are bytes and times are seconds unless a unit is named. `fluxions doctor` points out
+misspelt ones.
+Clients also read `FLUXIONS_URL`, the address of the server.
+
+This page is written by `scripts/settings_table.py`; change a sentence in `schemas/settings.py`.
+"""
 
 
-def table() -> str:
-    """Markdown: one table a concern, headed by its sentence."""
-    parts: list[str] = []
+def page() -> str:
+    """Markdown: one section with a table for each concern."""
+    parts = [HEAD]
     for concern, rows in groupby(documented(), key=lambda row: row[0]):
-        lines = [f"**{concern}**", "", "| variable | default | meaning |", "|---|---|---|"]
+        lines = [f"## {concern.rstrip('.')}", "", "| variable | default | meaning |", "|---|---|---|"]
         for _, name, default, sentence in rows:
             shown = f"`{default}`" if default else ""
             lines.append(f"| `{name}` | {shown} | {sentence.replace('|', chr(92) + '|')} |")
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def renewed(readme: str) -> str:
-    """The same text with a current table. Raises ValueError where the markers are not there once each."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise ValueError("the file must hold each of the two marker lines once")
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
 
 
 def main(arguments: list[str]) -> int:
     check = "--check" in arguments
     path = Path(next(a for a in arguments if not a.startswith("--")))
-    current = path.read_text()
-    wanted = renewed(current)
-    if check and current != wanted:
-        print(f"{path}: the table of settings is not current; run scripts/settings_table.py {path}", file=sys.stderr)
+    wanted = page()
+    if check and path.read_text() != wanted:
+        print(f"{path} is not current; run: .venv/bin/python -m scripts.settings_table {path}", file=sys.stderr)
         return 1
     if not check:
         path.write_text(wanted)

@@ -1,5 +1,4 @@
-"""Trains the recognisers the tests listen with: two NeMo models of under 400,000 weights, on one core, from nothing but
-the synthesiser.
+"""Trains the recognisers of the tests on synthesised speech: two NeMo models of under 400,000 weights, on one core.
 
     make test-models       writes tests/data/models/words_ctc.nemo and words_tdt.nemo
 
@@ -28,7 +27,7 @@ from torch import Tensor
 
 from scripts.tdt_loss import tdt_loss
 from scripts.tiny_nemo import DURATIONS, ctc_model, tdt_model, train_tokenizer
-from scripts.word_speech import Utterance, utterances
+from scripts.word_speech import SpokenUtterance, utterances
 
 TARGET: Final = Path(__file__).resolve().parents[1] / "tests" / "data" / "models"
 SEED: Final = 20
@@ -39,7 +38,7 @@ _OFF_PLACE: Final = -8.0
 """Added to the log-probability of a piece in a frame where it is not said: a penalty, so that no path is impossible."""
 
 _NEAR_FRAMES: Final = 0.75
-"""How far from its place a piece may be emitted."""
+"""How far from its time a piece may be emitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def main() -> None:
         report(recipe, model, held_out)
 
 
-def train(recipe: Recipe, spoken: Sequence[Utterance], scratch: Path, encoder: dict[str, Tensor] | None) -> Any:
+def train(recipe: Recipe, spoken: Sequence[SpokenUtterance], scratch: Path, encoder: dict[str, Tensor] | None) -> Any:
     """The model of ``recipe``, trained; its encoder starts from ``encoder`` where given."""
     random.seed(SEED)
     torch.manual_seed(SEED)
@@ -101,7 +100,7 @@ def train(recipe: Recipe, spoken: Sequence[Utterance], scratch: Path, encoder: d
     return model.eval()
 
 
-def collate(model: Any, tokenizer: Any, recipe: Recipe, group: Sequence[Utterance]) -> Batch:
+def collate(model: Any, tokenizer: Any, recipe: Recipe, group: Sequence[SpokenUtterance]) -> Batch:
     lengths = torch.tensor([u.samples.size for u in group])
     sound = torch.zeros(len(group), int(lengths.max()))
     labels, places, ends = [], [], []
@@ -119,7 +118,7 @@ def collate(model: Any, tokenizer: Any, recipe: Recipe, group: Sequence[Utteranc
     return Batch(features, num_features, padded_labels, num_labels, padded_places, padded_ends)
 
 
-def placed(tokenizer: Any, recipe: Recipe, utterance: Utterance) -> tuple[list[int], list[tuple[float, float]]]:
+def placed(tokenizer: Any, recipe: Recipe, utterance: SpokenUtterance) -> tuple[list[int], list[tuple[float, float]]]:
     """Pieces of the utterance and the frames each lasts: a word's pieces share its time, a full stop comes after it."""
     labels: list[int] = []
     frames: list[tuple[float, float]] = []
@@ -194,7 +193,7 @@ def _near(places: Tensor, num_frames: int) -> Tensor:
     return (torch.arange(num_frames)[None, :, None] - places[:, None, :]).abs() <= _NEAR_FRAMES
 
 
-def report(recipe: Recipe, model: Any, held_out: Sequence[Utterance]) -> None:
+def report(recipe: Recipe, model: Any, held_out: Sequence[SpokenUtterance]) -> None:
     spoken = [utterance for utterance in held_out if utterance.words]
     found = [h.text for h in model.transcribe([u.samples for u in held_out], batch_size=16, verbose=False)]
     wanted = [" ".join(map(recipe.written, u.words)) for u in held_out]

@@ -1,9 +1,11 @@
-"""Make the tiny audio classifier of the tests: an Audio Spectrogram Transformer of 130,000 weights that truly hears.
+"""Trains the tiny audio classifier of the tests: an Audio Spectrogram Transformer of 130,000 weights.
 
     make test-models       or: .venv/bin/python -m scripts.tiny_ast tests/data/models/tiny-ast
 
-It learns in some five minutes on one core, from scenes of synthesised cues, speech and noise (`tests/scenes.py`), to name
-seven sounds by AudioSet's names in windows of 1.28 s. Real recordings mean nothing to it: it tests what surrounds it.
+It learns in some five minutes on one core, from scenes of synthesised cues, speech and noise
+(`tests/support/scenes.py`), to name
+seven sounds by AudioSet's names in windows of 1.28 s. It does not work on real recordings; it is for testing the code
+around a classifier.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassificati
 
 from schemas.domain import SAMPLE_RATE_HZ
 from schemas.engines import Samples
-from serve.tts.espeak import ESPEAK_RATE_HZ, Espeak, Prosody
-from tests.scenes import LABELS, Scene, scene
+from serve.engines.tts.espeak import ESPEAK_RATE_HZ, Espeak, Prosody
+from tests.support.scenes import LABELS, Scene, scene
 
 WINDOW_FRAMES = 128
 WINDOW_SECS = WINDOW_FRAMES / 100

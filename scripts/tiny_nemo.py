@@ -64,22 +64,8 @@ def tdt_model(tokenizer: Path) -> Any:
             "tdt_durations": durations,
             "num_tdt_durations": len(durations),
         },
-        "decoder": {
-            "_target_": MODULES + "RNNTDecoder",
-            "normalization_mode": None,
-            "random_state_sampling": False,
-            "blank_as_pad": True,
-            "prednet": {"pred_hidden": WIDTH, "pred_rnn_layers": 1, "t_max": None, "dropout": 0.0},
-        },
-        "joint": {
-            "_target_": MODULES + "RNNTJoint",
-            "log_softmax": None,
-            "preserve_memory": False,
-            "fuse_loss_wer": False,
-            "fused_batch_size": 4,
-            "num_extra_outputs": len(durations),
-            "jointnet": {"joint_hidden": WIDTH, "activation": "relu", "dropout": 0.1},
-        },
+        "decoder": prediction_network(),
+        "joint": {**joint_network(dropout=0.1), "num_extra_outputs": len(durations)},
         "decoding": {
             "strategy": "greedy_batch",
             "model_type": "tdt",
@@ -92,6 +78,29 @@ def tdt_model(tokenizer: Path) -> Any:
         },
     }
     return EncDecRNNTBPEModel(cfg=OmegaConf.create(config))
+
+
+def prediction_network() -> dict[str, Any]:
+    """The decoder of a transducer."""
+    return {
+        "_target_": MODULES + "RNNTDecoder",
+        "normalization_mode": None,
+        "random_state_sampling": False,
+        "blank_as_pad": True,
+        "prednet": {"pred_hidden": WIDTH, "pred_rnn_layers": 1, "t_max": None, "dropout": 0.0},
+    }
+
+
+def joint_network(dropout: float) -> dict[str, Any]:
+    """The joint network of a transducer."""
+    return {
+        "_target_": MODULES + "RNNTJoint",
+        "log_softmax": None,
+        "preserve_memory": False,
+        "fuse_loss_wer": False,
+        "fused_batch_size": 4,
+        "jointnet": {"joint_hidden": WIDTH, "activation": "relu", "dropout": dropout},
+    }
 
 
 def shape(tokenizer: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Spoken sentences of twenty words, with the place of every word: what the suite's recognisers are trained on.
+"""Rendered sentences of twenty words with the time of every word, to train the tests' recognisers on.
 
-The synthesiser says where each word starts; where one ends before a pause is read off its sound, which is exact zeros
-there. Everything is drawn from a seeded generator.
+The synthesiser reports where each word starts. The end of a word before a pause is found in its audio, which is exactly
+zero there. Everything is drawn from a seeded generator.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import soxr
 
 from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span
 from schemas.engines import Samples
-from serve.tts.espeak import ESPEAK_RATE_HZ, Espeak, Prosody
+from serve.engines.tts.espeak import ESPEAK_RATE_HZ, Espeak, Prosody
 
 WORDS: Final = tuple(
     "zero one two three four five six seven eight nine yes no go stop left right up down hello world".split()  # noqa: SIM905
@@ -24,11 +24,11 @@ VOICES: Final = ("en-us", "en-us+f2", "en-us+m3")
 _MOST_WORDS: Final = 4
 _SILENT_SHARE: Final = 0.04
 _LOUD: Final = 2e-3
-"""Level above which rendered sound counts as heard; between words it is zero, fading ends lie under this."""
+"""Level at which a word begins and ends; between words the audio is zero, and fades are below this level."""
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class SpokenUtterance:
     """``samples``: ``(num_samples,) float32`` at 16 kHz mono. ``words`` as written, ``spans`` where each was said."""
 
     samples: Samples
@@ -36,13 +36,13 @@ class Utterance:
     spans: tuple[Span, ...]
 
 
-def utterances(count: int, seed: int, voices: tuple[str, ...] = VOICES) -> list[Utterance]:
+def utterances(count: int, seed: int, voices: tuple[str, ...] = VOICES) -> list[SpokenUtterance]:
     """Utterances of one or two sentences, with noise under them; one in 25 holds nothing but noise."""
     random, espeak = np.random.default_rng(seed), Espeak()
-    made: list[Utterance] = []
+    made: list[SpokenUtterance] = []
     while len(made) < count:
         if random.random() < _SILENT_SHARE:
-            made.append(Utterance(_noisy(np.zeros(random.integers(8_000, 48_000), np.float32), random), (), ()))
+            made.append(SpokenUtterance(_noisy(np.zeros(random.integers(8_000, 48_000), np.float32), random), (), ()))
             continue
         prosody = Prosody(rate_wpm=int(random.integers(125, 170)), pitch=int(random.integers(35, 66)))
         spoken = render(espeak, _sentences(random), str(random.choice(voices)), prosody)
@@ -51,7 +51,7 @@ def utterances(count: int, seed: int, voices: tuple[str, ...] = VOICES) -> list[
     return made
 
 
-def render(espeak: Espeak, text: str, voice: str, prosody: Prosody) -> Utterance | None:
+def render(espeak: Espeak, text: str, voice: str, prosody: Prosody) -> SpokenUtterance | None:
     """``text`` without noise; None where the synthesiser's events are not one a word."""
     pcm, events = espeak.synthesize(text, voice, prosody)
     samples = np.asarray(soxr.resample(pcm.astype(np.float32) / 32768, ESPEAK_RATE_HZ, SAMPLE_RATE_HZ), np.float32)
@@ -59,7 +59,7 @@ def render(espeak: Espeak, text: str, voice: str, prosody: Prosody) -> Utterance
     if len(events) != len(words):
         return None
     starts = [event.start_secs for event in events]
-    return Utterance(samples, words, tuple(_spans(samples, starts)))
+    return SpokenUtterance(samples, words, tuple(_spans(samples, starts)))
 
 
 def _sentences(random: np.random.Generator) -> str:
@@ -80,12 +80,14 @@ def _spans(samples: Samples, starts: list[Seconds]) -> list[Span]:
     return spans
 
 
-def _embedded(spoken: Utterance, random: np.random.Generator) -> Utterance:
+def _embedded(spoken: SpokenUtterance, random: np.random.Generator) -> SpokenUtterance:
     before, after = random.integers(0, 6_000, 2)
     level = random.uniform(0.3, 1.2)
     samples = _noisy(np.pad(spoken.samples * np.float32(level), (before, after)), random)
     shift = before / SAMPLE_RATE_HZ
-    return Utterance(samples, spoken.words, tuple(Span(s.start_secs + shift, s.end_secs + shift) for s in spoken.spans))
+    return SpokenUtterance(
+        samples, spoken.words, tuple(Span(s.start_secs + shift, s.end_secs + shift) for s in spoken.spans)
+    )
 
 
 def _noisy(samples: Samples, random: np.random.Generator) -> Samples:

@@ -1,1 +1,1 @@
-"""All that answers now: the Ray Serve application, the gateway, the engines, the command line."""
+"""The server: the Ray Serve application, the gateway, its services, the engines and the supervisor."""

@@ -1,138 +1,42 @@
-"""The Ray Serve application, from settings: the gateway, an engine for each slot, and the ledger beside them."""
+"""Builds the Ray Serve application from settings: the gateway and an engine for each slot. Also starts the ledger."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext
-from functools import partial
-from typing import Any, cast
+import logging
+import time
+from typing import Any, Final
 
 import ray
 from ray import serve
+from ray.exceptions import GetTimeoutError, RayActorError
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.handle import DeploymentHandle
 
-from lakehouse.objects import Objects
-from lakehouse.signing import Signer, home_secret
-from schemas.domain import Lane, Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
-from schemas.engines import EngineInfo, RenderedChunk, RenderRequest, Slot, VoiceProfile, VoiceWindows
-from schemas.errors import FluxionsError, Unavailable
+from lakehouse.storage.objects import Objects
+from lakehouse.storage.signed_urls import home_secret
+from schemas.domain import Slot
+from schemas.errors import Unavailable
 from schemas.settings import Settings
-from serve.asr.deployment import RecognizerDeployment
-from serve.diarization.deployment import DiarizerDeployment
-from serve.engines import engine_revision
-from serve.events.deployment import EventDetectorDeployment
+from serve.engines.asr.deployment import RecognizerDeployment
+from serve.engines.diarization.deployment import DiarizerDeployment
+from serve.engines.events.deployment import EventDetectorDeployment
+from serve.engines.language_models.deployment import LanguageModelDeployment
+from serve.engines.placement import PLACEMENT_CPUS, ROLE_SHARE, options
+from serve.engines.registry import engine_revision
+from serve.engines.replica_ports import bind_as_set
+from serve.engines.tts.deployment import SynthesizerDeployment
 from serve.gateway import backpressure
-from serve.gateway.app import create_app
-from serve.gateway.services import Services
-from serve.ledger import NAME, NAMESPACE, LedgerActor, RemoteLedger
-from serve.placement import PLACEMENT_CPUS, archive_places, options
-from serve.slots import SlotStatus, look
-from serve.tts.deployment import SynthesizerDeployment, stream
+from serve.gateway.dependencies import Services
+from serve.gateway.fastapi_app import create_app
+from serve.ledger_actor import NAME, NAMESPACE, LedgerActor, remote_ledger
+from serve.ray_engines import RayEngines
+from serve.replica_logs import configure_replica
 
 APPLICATION = "fluxions"
+_LEAVE_SECS = 20.0
+_MOST_GATEWAYS: Final = 10_000
 
-
-class RayEngines:
-    """The engines behind Ray Serve handles; our errors come out as they went in.
-
-    Archive work waits here once it fills half of the places in the replicas, so that an interactive request never waits
-    for a place; in its replica it overtakes what waits there.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        recognizer: DeploymentHandle[Any],
-        diarizer: DeploymentHandle[Any],
-        events: DeploymentHandle[Any],
-        synthesizer: DeploymentHandle[Any],
-    ) -> None:
-        self._settings = settings
-        self._recognizer = recognizer
-        self._diarizer = diarizer
-        self._events = events
-        self._synthesizer = synthesizer
-        self._archive: dict[Slot, asyncio.Semaphore] = {
-            slot: asyncio.Semaphore(archive_places(settings, slot)) for slot in ("recognizer", "diarizer", "event_detector")
-        }
-
-    async def recognize(self, pcm: bytes, lane: Lane = "interactive") -> Recognition:
-        async with self._place("recognizer", lane):
-            return await _result(self._recognizer.recognize.remote(pcm, lane))  # type: ignore[no-any-return]
-
-    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds, lane: Lane) -> VoiceWindows:
-        async with self._place("diarizer", lane):
-            response = self._diarizer.observe.remote(pcm, list(speech), offset_secs, lane)
-            return await _result(response)  # type: ignore[no-any-return]
-
-    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint) -> list[Turn]:
-        response = self._diarizer.resolve.remote(list(windows), list(speech), hint)
-        return await _result(response)  # type: ignore[no-any-return]
-
-    async def event_detector(self) -> EngineInfo:
-        return await _result(self._events.info.remote())  # type: ignore[no-any-return]
-
-    async def observe_events(self, pcm: bytes, offset_secs: Seconds, lane: Lane) -> list[SoundEvent]:
-        async with self._place("event_detector", lane):
-            return await _result(self._events.observe.remote(pcm, offset_secs, lane))  # type: ignore[no-any-return]
-
-    async def detect_events(
-        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds, heard: Sequence[SoundEvent]
-    ) -> list[SoundEvent]:
-        response = self._events.detect.remote(list(speech), list(words), duration_secs, list(heard))
-        return await _result(response)  # type: ignore[no-any-return]
-
-    async def render(self, request: RenderRequest) -> AsyncGenerator[RenderedChunk, None]:
-        with _our_errors():
-            chunks = cast("AsyncGenerator[RenderedChunk, None]", stream(self._synthesizer.options(stream=True), request))
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    yield chunk
-
-    async def match_voice(self, pcm: bytes, voice_id: str) -> tuple[VoiceProfile, float | None, str]:
-        profile, similarity = await _result(self._synthesizer.match.remote(pcm, voice_id))
-        info: EngineInfo = await _result(self._synthesizer.info.remote())
-        return profile, similarity, info.revision
-
-    async def slots(self) -> list[SlotStatus]:
-        handles: dict[Slot, DeploymentHandle[Any]] = {
-            "recognizer": self._recognizer,
-            "diarizer": self._diarizer,
-            "event_detector": self._events,
-            "synthesizer": self._synthesizer,
-        }
-        return await look(self._settings, {slot: partial(_info, handle) for slot, handle in handles.items()})
-
-    def _place(self, slot: Slot, lane: Lane) -> AbstractAsyncContextManager[Any]:
-        return self._archive[slot] if lane == "archive" else nullcontext()
-
-
-async def _info(handle: DeploymentHandle[Any]) -> EngineInfo:
-    return await _result(handle.info.remote())  # type: ignore[no-any-return]
-
-
-async def _result(response: Any) -> Any:
-    """Await a handle's response. Raises as `_our_errors` does."""
-    with _our_errors():
-        return await response
-
-
-@contextmanager
-def _our_errors() -> Iterator[None]:
-    """Raises our own errors unwrapped; a replica that died is Unavailable, to be tried again."""
-    from ray.exceptions import RayActorError, RayTaskError
-
-    try:
-        yield
-    except FluxionsError:
-        raise
-    except RayTaskError as error:
-        if isinstance(error.cause, FluxionsError):
-            raise error.cause from None
-        raise
-    except RayActorError as error:
-        raise Unavailable("an engine's process died and is restarting; try again", retry_after_secs=2) from error
+logger = logging.getLogger("fluxions.deploy")
 
 
 @serve.deployment(max_ongoing_requests=1000)
@@ -143,19 +47,24 @@ class Gateway:
     def __init__(
         self,
         settings: Settings,
+        secret: bytes,
         recognizer: DeploymentHandle[Any],
         diarizer: DeploymentHandle[Any],
         events: DeploymentHandle[Any],
         synthesizer: DeploymentHandle[Any],
+        language_model: DeploymentHandle[Any],
     ) -> None:
+        configure_replica(settings)
         backpressure.install()
+        bind_as_set(settings)
+        settings = settings.on_this_machine()
         objects = Objects.of(settings)
-        self._services = Services(
+        self._services = Services.build(
             settings=settings,
-            ledger=RemoteLedger(),
+            ledger=remote_ledger(),
             objects=objects,
-            signer=Signer(objects, home_secret(settings.home)),
-            engines=RayEngines(settings, recognizer, diarizer, events, synthesizer),
+            secret=secret,
+            engines=RayEngines(settings, recognizer, diarizer, events, synthesizer, language_model),
             engine_revision=engine_revision(settings),
         )
 
@@ -164,7 +73,10 @@ class Gateway:
 
 
 def start_ledger(settings: Settings) -> None:
-    """Start the ledger, or find the one that runs. Ray restarts it whenever it dies."""
+    """Start the ledger, or find the running one.
+
+    Ray restarts the ledger whenever it dies, on another machine if necessary.
+    """
     actor = ray.remote(LedgerActor).options(
         name=NAME,
         namespace=NAMESPACE,
@@ -173,23 +85,72 @@ def start_ledger(settings: Settings) -> None:
         max_restarts=-1,
         max_concurrency=10_000,
         num_cpus=0,
+        resources={"fluxions_ledger": ROLE_SHARE} if settings.cluster.node_address else None,
     )
     actor.remote(settings)
 
 
+def end_ledger() -> None:
+    """End the running ledger, if there is one, after it has finished its pending calls.
+
+    Callers wait for the next ledger. Raises Unavailable if the ledger cannot be ended.
+    """
+    try:
+        actor = ray.get_actor(NAME, NAMESPACE)
+    except ValueError:
+        return
+    try:
+        ray.get(actor.leave.remote(), timeout=_LEAVE_SECS)
+    except (RayActorError, GetTimeoutError, AttributeError):
+        # The ledger is killed in this case. That is safe: everything it acknowledged is on disk. A ledger of an earlier
+        # version has no `leave`.
+        logger.warning("the ledger did not finish in time; its process is killed")
+    ray.kill(actor, no_restart=True)
+    deadline = time.monotonic() + _LEAVE_SECS
+    while _is_named():
+        if time.monotonic() > deadline:
+            raise Unavailable("the ledger does not end")
+        time.sleep(0.02)
+
+
+def _is_named() -> bool:
+    """Whether the ledger's name is still taken. After the actor's end it is taken for a moment."""
+    try:
+        ray.get_actor(NAME, NAMESPACE)
+    except ValueError:
+        return False
+    return True
+
+
 def build(settings: Settings) -> serve.Application:
-    """The application graph, for the cluster we are connected to. Raises InvalidParameter for an unknown engine."""
+    """The application graph for the connected cluster. Raises InvalidParameter for an unknown engine."""
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
 
     def placed(deployment: Any, slot: Slot) -> Any:
         return deployment.options(**options(settings, slot, gpus)).bind(settings)
 
     gateway: Any = Gateway
-    replicas, takes = settings.engines.gateway_replicas, {"num_cpus": PLACEMENT_CPUS}
-    return gateway.options(num_replicas=replicas, ray_actor_options=takes).bind(  # type: ignore[no-any-return]
+    return gateway.options(**_gateway_options(settings)).bind(  # type: ignore[no-any-return]
         settings,
+        home_secret(settings.home),
         placed(RecognizerDeployment, "recognizer"),
         placed(DiarizerDeployment, "diarizer"),
         placed(EventDetectorDeployment, "event_detector"),
         placed(SynthesizerDeployment, "synthesizer"),
+        placed(LanguageModelDeployment, "language_model"),
     )
+
+
+def _gateway_options(settings: Settings) -> dict[str, Any]:
+    """Replicas and placement of the gateway. The setting is the number of replicas on each machine."""
+    takes: dict[str, Any] = {"num_cpus": PLACEMENT_CPUS}
+    if not settings.cluster.node_address:
+        return {"num_replicas": settings.engines.gateway_replicas, "ray_actor_options": takes}
+    scaling = AutoscalingConfig(
+        min_replicas=1,
+        max_replicas=_MOST_GATEWAYS,
+        upscale_delay_s=0,
+        downscale_delay_s=0,
+        policy=AutoscalingPolicy(policy_function="serve.gateway_scaling:as_offered"),  # type: ignore[no-untyped-call]
+    )
+    return {"autoscaling_config": scaling, "ray_actor_options": takes | {"resources": {"fluxions_gateway": 1}}}

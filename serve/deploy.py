@@ -1,4 +1,8 @@
-"""The program that puts the application on Ray and watches it; a child of the supervisor (``python -m serve.deploy``)."""
+"""``python -m serve.deploy [--anew]``: deploys the application on Ray and watches it; started by the supervisor.
+
+A running ledger is kept, unless ``--anew`` is given. With ``--anew`` the ledger is replaced before the engines and the
+gateway. So old gateways may call a new ledger, but no new gateway calls an old ledger.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +17,39 @@ import time
 
 import ray
 from ray import serve
+from ray.serve.schema import LoggingConfig, TracingConfig
 
-from schemas.errors import Unavailable
+from schemas.errors import Conflict, Unavailable
+from schemas.scopes import ADMIN, OPERATOR, USER
 from schemas.settings import Settings
 from serve import app
-from serve.gateway.auth import OPERATOR
-from serve.instance import ensure_key
-from serve.ledger import NAMESPACE, RemoteLedger
+from serve.ledger_actor import NAMESPACE, answers, close_ledger, remote_ledger, restart
+from serve.supervisor.deployments import ANEW, record_deployment
+from serve.supervisor.instance import ensure_key, key_file
+from telemetry import traces
+from telemetry.log_lines import configure
 
 _CLUSTER_SECS = 60.0
 _WATCH_SECS = 10.0
+_LEDGER_WATCH_SECS = 1.0
+_LEDGER_CHECK_SECS = 2.5
+_LEDGER_CHECKS = 3
+"""Number of consecutive unanswered checks after which the ledger is restarted: about 10 s."""
+_LEDGER_CHECKS_AFTER_RESTART = 20
+
+BUILT_IN_KEYS = (
+    ("default", "default", (USER,)),
+    ("operator", "operator", (OPERATOR, ADMIN, USER)),
+    ("admin", "operator", (ADMIN,)),
+    ("node", "operator", (OPERATOR,)),
+)
+"""(name, account, scopes) of the keys in ``HOME/keys``."""
 
 logger = logging.getLogger("fluxions.deploy")
 
 
 def connect() -> None:
-    """Join the cluster of this instance as soon as it is up. Raises Unavailable when it does not come."""
+    """Connect to this instance's Ray cluster. Raises Unavailable if the cluster is not up within a minute."""
     deadline = time.monotonic() + _CLUSTER_SECS
     while True:
         try:
@@ -44,16 +65,39 @@ def connect() -> None:
 
 
 async def ensure_keys(settings: Settings) -> None:
-    """The two keys every home has: one for people (account ``default``), one for the workers."""
-    ledger = RemoteLedger()
-    for name, account, scopes in (("default", "default", ("user",)), ("operator", "operator", (OPERATOR, "user"))):
+    """Record the keys that every home has: for users (account ``default``), for workers, and for the management of keys.
+
+    A revoked key stays revoked and does not prevent the start: whoever revoked it has other keys.
+    """
+    ledger = remote_ledger()
+    for name, account, scopes in BUILT_IN_KEYS:
+        if name == "node" and not key_file(settings.home, name).exists():
+            continue  # On a machine that joins a cluster.
         key = ensure_key(settings.home, name)
-        if await ledger.find_key(hashlib.sha256(key.encode()).hexdigest()) is None:
-            await ledger.create_key(account, name, scopes, key)
+        if await ledger.keys.find(hashlib.sha256(key.encode()).hexdigest()) is None:
+            try:
+                await ledger.keys.create(account, name, scopes, key)
+            except Conflict:
+                logger.warning("the key in %s/keys/%s was revoked; replace the file to have one again", settings.home, name)
+
+
+class LedgerWatch:
+    """Detects a paused or stuck ledger, which Ray does not detect, and has Ray restart it."""
+
+    def __init__(self) -> None:
+        self._left = _LEDGER_CHECKS
+
+    def look(self) -> None:
+        """Check once. It counts checks and not seconds, so that a suspended machine does not look like a failure."""
+        self._left = _LEDGER_CHECKS if asyncio.run(answers(_LEDGER_CHECK_SECS)) else self._left - 1
+        if self._left == 0:
+            logger.error("the ledger does not answer; starting it again")
+            restart()
+            self._left = _LEDGER_CHECKS_AFTER_RESTART
 
 
 def report(last: str) -> str:
-    """Log what Serve says of the application whenever that changes."""
+    """Log the application's status if it differs from ``last``, and return the status."""
     status = serve.status().applications.get(app.APPLICATION)
     text = "absent"
     if status is not None:
@@ -64,22 +108,54 @@ def report(last: str) -> str:
     return text
 
 
+def _tracing(settings: Settings) -> TracingConfig:
+    return TracingConfig(
+        enabled=traces.is_on(),
+        exporter_import_path=traces.SPAN_PROCESSORS,
+        sampling_ratio=settings.server.traces_share,
+    )
+
+
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stdout)
+    """Deploy the application, then watch it until SIGINT or SIGTERM. Raises Unavailable when it disappears from Serve."""
     stopped = threading.Event()
+    settings = Settings()
+    configure(settings.server.log_format)
+    connect()
+    # Without this handler Ray, once connected, would end this process by abort().
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    settings = Settings()
-    connect()
+    if ANEW in sys.argv:
+        app.end_ledger()
     app.start_ledger(settings)
     asyncio.run(ensure_keys(settings))
-    serve.start(http_options={"host": settings.server.host, "port": settings.server.port, "keep_alive_timeout_s": 75})
-    serve.run(app.build(settings), name=app.APPLICATION, route_prefix="/", blocking=False, _local_testing_mode=False)
-    last = ""
-    while not stopped.wait(_WATCH_SECS):
-        last = report(last)
+    lines = LoggingConfig(encoding=settings.server.log_format.upper())
+    # In a cluster replicas listen on loopback alone; the HAProxy of each machine listens where its settings say.
+    host = "127.0.0.1" if settings.cluster.node_address else settings.server.host
+    serve.start(
+        http_options={"host": host, "port": settings.server.port, "keep_alive_timeout_s": 75},
+        logging_config=lines,
+        tracing_config=_tracing(settings),
+    )
+    serve.run(app.build(settings), name=app.APPLICATION, route_prefix="/", blocking=False, logging_config=lines)
+    record_deployment(settings.home)
+    last, next_report, watch = "", 0.0, LedgerWatch()
+    watched = settings.cluster.has_other_machines
+    while not stopped.wait(_LEDGER_WATCH_SECS if watched else _WATCH_SECS):
+        if watched:
+            watch.look()
+        if time.monotonic() >= next_report:
+            last, next_report = report(last), time.monotonic() + _WATCH_SECS
         if last == "absent":
             raise Unavailable("the application is gone from Serve; starting it again")
+    if settings.cluster.ray_address:
+        _withdraw()
+
+
+def _withdraw() -> None:
+    """Remove the application and the ledger from an external Ray cluster, which continues to run."""
+    serve.delete(app.APPLICATION)
+    asyncio.run(close_ledger())
 
 
 if __name__ == "__main__":

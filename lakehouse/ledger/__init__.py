@@ -1,5 +1,1 @@
-"""The ledger: the one writer of jobs and keys, and the queue of work."""
-
-from lakehouse.ledger.ledger import Ledger
-
-__all__ = ["Ledger"]
+"""The ledger: the single writer of all tables, and the job queue. Opened by `lakehouse.ledger.ledger.Ledger.open`."""

@@ -1,52 +1,60 @@
-"""Erasing what a deleted job left in tables and objects. Each step may be repeated: a crash between is harmless.
+"""Erases the rows and objects of deleted jobs. Each step may be repeated, so a crash between two steps does no harm.
 
-Older versions of the tables still hold the rows, in files that maintenance vacuums.
+Older versions of the tables still hold the rows, in files that the next vacuum removes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-from lakehouse.commits import TableWriter
+import polars as pl
+
+from lakehouse.ledger.archives.store import ArchiveStore
+from lakehouse.ledger.job_lookup import JobLookup
+from lakehouse.ledger.object_guard import ObjectGuard
+from lakehouse.storage.result_objects import job_keys
+from lakehouse.tables.group_commit import TableWriter
+from lakehouse.tables.predicates import quoted
 from schemas.domain import Job
 
 
 class Eraser:
-    """``erase_objects`` removes what a deleted job alone needed of the store.
-
-    ``tombstones`` makes archive runs forget all of such jobs but their files' names within the run; whether any knew them.
-    """
+    """Erases deleted jobs from the object store and from every table with rows of jobs."""
 
     def __init__(
-        self,
-        writers: dict[str, TableWriter],
-        erase_objects: Callable[[Job], Awaitable[None]],
-        tombstones: Callable[[Sequence[int]], Awaitable[bool]],
+        self, writers: Mapping[str, TableWriter], guard: ObjectGuard, lookup: JobLookup, archives: ArchiveStore
     ) -> None:
         self._writers = writers
-        self._erase_objects = erase_objects
-        self._tombstones = tombstones
+        self._guard = guard
+        self._lookup = lookup
+        self._archives = archives
 
     async def erase(self, jobs: Sequence[Job]) -> None:
-        """Everything of deleted jobs but the events that say so. Raises Unavailable when a table cannot be written."""
+        """Erase all data of ``jobs`` except their deletion events. Raises Unavailable when a table cannot be written."""
         by_account: dict[str, list[int]] = {}
         for job in jobs:
             by_account.setdefault(job.account, []).append(job.id)
-        # The account prunes files sorted by it, the ids those in order of time.
-        mine = " OR ".join(
-            f"(account = {_quoted(a)} AND id IN ({', '.join(map(str, ids))}))" for a, ids in by_account.items()
+        # The condition on the account prunes files that are sorted by account; the ids prune files in order of time.
+        rows = " OR ".join(
+            f"(account = {quoted(a)} AND id IN ({', '.join(map(str, ids))}))" for a, ids in by_account.items()
         )
-        # First, for the rows name the objects of earlier revisions.
+        # Objects first, because the rows name the objects of earlier revisions.
         for job in jobs:
-            await self._erase_objects(job)
+            await self._guard.erase(job.audio_key, partial(self._unneeded_objects, job))
         for name in ("segments", "transcriptions"):
-            await self._writers[name].delete(mine)
+            await self._writers[name].delete(rows)
         ids = [job.id for job in jobs]
-        if await self._tombstones(ids):
+        if await self._archives.tombstones(ids):
             await self._writers["archive_files"].delete(f"transcription_id IN ({', '.join(map(str, ids))})")
-        # Last, for these rows are what a ledger that starts again would project.
-        await self._writers["job_events"].delete(f"({mine}) AND status <> 'deleted'")
+        # Events last: a ledger that is opened again projects the jobs from these rows.
+        await self._writers["job_events"].delete(f"({rows}) AND status <> 'deleted'")
 
+    async def _unneeded_objects(self, job: Job) -> set[str]:
+        """Keys of objects that only a deleted job needed, in any of its revisions.
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        Other jobs of its account may need the same objects: the same recording was sent more than once.
+        """
+        found = await self._lookup.matching(job.account, pl.col("sha256") == job.sha256)
+        own = job_keys(job).union(*(job_keys(j) for j in found if j.id == job.id))
+        return own.difference(*(job_keys(j) for j in found if j.sha256 == job.sha256 and not self._lookup.is_gone(j)))

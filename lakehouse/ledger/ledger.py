@@ -1,108 +1,167 @@
-"""The ledger: every job from its acceptance to its end, and the keys that open the doors.
+"""The ledger: the single writer of all tables.
 
-``job_events`` is the truth: a change exists once its event is committed and flushed, and only then does memory or a caller
-learn of it. All state in memory is rebuilt from the tables at ``open``. One event loop runs a ledger; changes of one job
-are made one after another under its lock, changes of different jobs share commits.
+It holds the job queue, leases, archive runs, records, voices, webhooks and API keys.
+
+``job_events`` is the source of truth. A change exists once its event is committed and flushed to disk, and only then is
+it applied to memory and reported to callers. All state in memory is rebuilt from the tables at `Ledger.open`. One event
+loop runs a ledger.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
 
-from lakehouse.commits import TableWriter
-from lakehouse.keys import KEY_SPECS
-from lakehouse.ledger import jobs
-from lakehouse.ledger.archive_book import ArchiveBook
-from lakehouse.ledger.cache import ResultCache
-from lakehouse.ledger.changes import ChangeLog, Changes, Position
+from lakehouse.ledger.account_erasure import AccountEraser
+from lakehouse.ledger.account_loads import AccountLoads
+from lakehouse.ledger.account_shares import AccountShares
+from lakehouse.ledger.api_keys import ApiKeys
+from lakehouse.ledger.archives.begin import ArchiveBegin
+from lakehouse.ledger.archives.finish import ArchiveFinish
+from lakehouse.ledger.archives.service import ArchiveService
+from lakehouse.ledger.archives.store import ArchiveStore
+from lakehouse.ledger.change_feed import ChangeFeed
+from lakehouse.ledger.change_tasks import ChangeTasks
 from lakehouse.ledger.clock import Clock, SystemClock
+from lakehouse.ledger.closed_accounts import ClosedAccounts
+from lakehouse.ledger.deletion_interface import DeletionLedger
+from lakehouse.ledger.deletions import Deletions
 from lakehouse.ledger.erasure import Eraser
-from lakehouse.ledger.expiring import LeaseExpiring
 from lakehouse.ledger.ids import Allocator
-from lakehouse.ledger.keys import KeyRing
-from lakehouse.ledger.leases import Leases, new_lease
-from lakehouse.ledger.live import LiveJob, LiveJobs
-from lakehouse.ledger.projection import PROJECT_APP_ID, Finished, Projector
+from lakehouse.ledger.interface import (
+    ArchiveLedger,
+    ItemLedger,
+    JobLedger,
+    MaintenanceLedger,
+    RecordLedger,
+    WebhookLedger,
+)
+from lakehouse.ledger.item_limits import ItemLimits
+from lakehouse.ledger.job_deletion import JobDeletion
+from lakehouse.ledger.job_effects import JobEffects
+from lakehouse.ledger.job_import import JobImport
+from lakehouse.ledger.job_lookup import JobLookup
+from lakehouse.ledger.job_queue_service import JobQueueService
+from lakehouse.ledger.job_store import JobStore
+from lakehouse.ledger.job_watch import JobWatch
+from lakehouse.ledger.jobs import Jobs
+from lakehouse.ledger.key_interface import KeyLedger
+from lakehouse.ledger.lease_expiry import LeaseExpiry
+from lakehouse.ledger.leases import Leases
+from lakehouse.ledger.live_jobs import LiveJobs
+from lakehouse.ledger.maintenance import Maintenance
+from lakehouse.ledger.object_guard import ObjectGuard
+from lakehouse.ledger.owned_items import OwnedItems, check_speaker_name, consent_not_found, speaker_not_found
+from lakehouse.ledger.progress import ProgressBoard
+from lakehouse.ledger.projection import PROJECT_APP_ID, Projector
 from lakehouse.ledger.queue import JobQueue
+from lakehouse.ledger.record_erasure import RecordEraser
 from lakehouse.ledger.records import Records
-from lakehouse.ledger.upkeep import Maintenance, MaintenanceReport
-from lakehouse.ledger.view import JobView
-from lakehouse.ledger.voices import VoiceBook
-from lakehouse.location import Location
-from lakehouse.lock import HomeLock, take_lock
+from lakehouse.ledger.result_cache import ResultCache
+from lakehouse.ledger.voices import VoiceStore
+from lakehouse.ledger.webhooks.catch_up import REMEMBERED, EventSource
+from lakehouse.ledger.webhooks.endpoints import WebhookEndpoints
+from lakehouse.ledger.webhooks.outbox import Outbox
 from lakehouse.maintenance.merge import MergePolicy
-from lakehouse.objects import Objects
-from lakehouse.reads import EventReader
-from lakehouse.rows import Row, event_row, job_from_row, job_row
-from schemas.domain import Claim, Job, JobStatus, NewJob, Outcome, Transcript
-from schemas.errors import NotFound, Unavailable
+from lakehouse.storage.location import Location
+from lakehouse.storage.objects import Objects
+from lakehouse.storage.writer_lock import WriterLock, take_lock
+from lakehouse.tables.data_format import migrate
+from lakehouse.tables.group_commit import TableWriter
+from lakehouse.tables.table_reader import EventReader
+from schemas.domain import JobStatus, Seconds
+from schemas.maintenance import LedgerStats
+from schemas.records import Speaker, Voice, VoiceConsent
 from schemas.settings import Settings
-from schemas.tables import TABLES
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Change = Callable[[Job], Job]
+from schemas.tables import TABLES, Table
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerStats:
-    """For status pages. ``live_jobs`` counts by status what is in memory; ``tables`` gives versions."""
-
-    live_jobs: dict[str, int]
-    queue_length: int
-    leases: int
-    unprojected: int
-    cache_entries: int
-    tables: dict[str, int]
-
-
-class Ledger(LeaseExpiring):
-    """Made by ``Ledger.open``; see the module for its promises. Methods raise Unavailable when a commit fails."""
+class Ledger:
+    """Opens, wires and closes the parts; a `LedgerClient` in this process. Made by `Ledger.open`."""
 
     def __init__(
         self,
         settings: Settings,
         clock: Clock,
-        lock: HomeLock,
+        lock: WriterLock,
         writers: dict[str, TableWriter],
         merge_policy: MergePolicy | None = None,
         *,
-        attended: bool = False,
+        behind_gateway: bool = False,
     ) -> None:
-        self._settings = settings.jobs
-        self._clock = clock
         self._lock = lock
+        self._clock = clock
         self._writers = writers
-        self._events = writers["job_events"]
-        self._finished = writers["transcriptions"]
-        super().__init__()
-        self._ids = Allocator(clock)
-        self._live = LiveJobs()
-        self._view = JobView(self._live, self._finished, self._ids)
-        self._queue = JobQueue()
-        self._leases = Leases(clock, settings.jobs.lease_secs, attended=attended)
-        self._cache = ResultCache()
-        self._keys = KeyRing(writers["api_keys"], clock)
-        self._records = Records(writers, clock)
-        self._voices = VoiceBook(writers["voices"], clock)
-        self._archives = ArchiveBook(writers, clock)
+        self._tasks = tasks = ChangeTasks()
+        # Memory.
+        self._ids = ids = Allocator(clock)
+        self._live = live = LiveJobs()
+        self._lookup = lookup = JobLookup(live, writers["transcriptions"], ids)
+        self._queue = queue = JobQueue()
+        self._leases = leases = Leases(clock, settings.jobs.lease_secs, behind_gateway=behind_gateway)
+        self._cache = cache = ResultCache()
+        self._board = board = ProgressBoard()
+        closed = ClosedAccounts(clock)
+        self._archive_store = runs = ArchiveStore(writers, clock)
+        # Effects of committed job events.
         objects = Objects.of(settings)
-        self._maintenance = Maintenance(settings, writers, self._live, clock, lock.check, merge_policy)
-        eraser = Eraser(writers, lambda job: self._maintenance.erase(job, self._needless_keys), self._archives.tombstones)
-        self._projector = Projector(self._finished, writers["segments"], objects, self._forget, eraser.erase)
-        self._changes: set[asyncio.Task[Any]] = set()
-        self._events.on_landed = self._learn_landed
-        self._logs = ChangeLog.several(list(KEY_SPECS))
-        # Jobs are told as they change, long before they reach their table.
-        for name in KEY_SPECS.keys() - {"transcriptions"}:
-            writers[name].on_committed = self._logs[name].add
-        self._closed = False
-        self._expiry: asyncio.Task[None]
+        guard = ObjectGuard(objects, live, lock.check)
+        eraser = Eraser(writers, guard, lookup, runs)
+        most = ItemLimits.of(settings.limits)
+        endpoints = WebhookEndpoints(writers["webhooks"], clock, most.webhooks)
+        outbox = Outbox(writers["webhook_deliveries"], endpoints, clock, tasks, closed)
+        self._projector = Projector(
+            writers["transcriptions"],
+            writers["segments"],
+            objects,
+            lookup.on_projected,
+            eraser.erase,
+            before=outbox.flushed,
+        )
+        loads = AccountLoads(live, writers["transcriptions"], clock)
+        self._shares = shares = AccountShares(settings.limits.jobs_at_once, queue, live)
+        feed = ChangeFeed(writers, live)
+        effects = JobEffects(feed, guard, runs, board, leases, queue, cache, self._projector, outbox, loads, shares)
+        self._store = store = JobStore(writers["job_events"], ids, live, lookup, effects, tasks, closed)
+        begin = ArchiveBegin(clock, tasks, store, live, lookup, leases, cache, guard, runs, settings.jobs.lease_secs)
+        finish = ArchiveFinish(settings.jobs, clock, tasks, store, live, lookup, leases, runs)
+        self.lease_expiry = LeaseExpiry(settings.jobs, clock, store, leases, runs, finish.expire_revision)
+        queue_service = JobQueueService(
+            settings.jobs, clock, tasks, store, live, lookup, queue, leases, cache, guard, loads, shares
+        )
+        watch = JobWatch(clock, store, lookup, leases, board, runs)
+        deletion, imports = JobDeletion(clock, tasks, store, live, lookup, outbox), JobImport(tasks, store, lookup)
+        records = Records(writers, clock, tasks, feed, outbox.announce, closed)
+        voices = VoiceStore(writers["voices"], clock, tasks, outbox.announce, objects.delete, closed, most.voices)
+        consents = OwnedItems(
+            writers["voice_consents"], clock, tasks, VoiceConsent, consent_not_found, closed, most.consents
+        )
+        speakers = OwnedItems(
+            writers["speakers"], clock, tasks, Speaker, speaker_not_found, closed, most.speakers, check_speaker_name
+        )
+        keys = ApiKeys(writers["api_keys"], clock, tasks, closed)
+        self._archives = ArchiveService(clock, tasks, lookup, runs, begin, finish, outbox.announce, closed)
+        erased = RecordEraser(writers, objects, feed)
+        whole = AccountEraser(
+            writers, objects, keys, self._archives, deletion, records, erased, (voices, consents, speakers, outbox)
+        )
+        ids_of = {**records.allocators, "archives": runs.ids}
+        self._outbox = outbox
+        self._event_sources: tuple[EventSource, ...] = (voices, records, self._archives)
+        self._deletions = Deletions(writers["deletions"], clock, tasks, records, erased, whole, closed, ids_of)
+        self._loading = (loads, keys, records, voices, consents, speakers, outbox, runs, self._deletions)
+        self._maintenance = Maintenance(settings, writers, live, clock, tasks, guard, lock.check, self._stats, merge_policy)
+        # The parts, see `LedgerClient`.
+        self.jobs: JobLedger = Jobs(queue_service, watch, deletion, imports, self.lease_expiry)
+        self.archives: ArchiveLedger = self._archives
+        self.records: RecordLedger = records
+        self.voices: ItemLedger[Voice] = voices
+        self.consents: ItemLedger[VoiceConsent] = consents
+        self.speakers: ItemLedger[Speaker] = speakers
+        self.webhooks: WebhookLedger = outbox
+        self.keys: KeyLedger = keys
+        self.deletions: DeletionLedger = self._deletions
+        self.maintenance: MaintenanceLedger = self._maintenance
+        self._is_closed = False
 
     @classmethod
     async def open(
@@ -111,254 +170,100 @@ class Ledger(LeaseExpiring):
         *,
         clock: Clock | None = None,
         merge_policy: MergePolicy | None = None,
-        attended: bool = False,
+        behind_gateway: bool = False,
     ) -> Ledger:
-        """Take the home, open its tables, rebuild what was under way. Raises Conflict if another ledger has the home.
+        """Lock the storage, open its tables, and restore unfinished work.
 
-        ``attended``: leases run only while somebody calls `attend`.
+        ``behind_gateway``: leases expire only while `JobLedger.gateway_alive` is called. Raises Conflict if another
+        ledger holds the storage, and Conflict(code="newer_format") for data of a later version of this program.
         """
         location = Location.of(settings)
-        lock = await take_lock(location)
+        lock = await take_lock(
+            location, shared=settings.cluster.storage_is_shared, lease_secs=settings.cluster.ledger_lease_secs
+        )
         writers: dict[str, TableWriter] = {}
         try:
-            for table in TABLES:
-                writers[table.name] = await TableWriter.open(
-                    table,
-                    location,
-                    app_id=PROJECT_APP_ID if table.name in ("transcriptions", "segments") else "ledger",
-                    checkpoint_interval=settings.storage.checkpoint_interval,
-                    guard=lock.check,
-                )
-            ledger = cls(settings, clock or SystemClock(), lock, writers, merge_policy, attended=attended)
+            await asyncio.to_thread(migrate, location)
+            opening = [_writer(table, location, settings, lock) for table in TABLES]
+            opened = await asyncio.gather(*opening, return_exceptions=True)
+            writers |= {one.table.name: one for one in opened if isinstance(one, TableWriter)}
+            for problem in opened:
+                if isinstance(problem, BaseException):
+                    raise problem
+            ledger = cls(settings, clock or SystemClock(), lock, writers, merge_policy, behind_gateway=behind_gateway)
             await ledger._restore()
         except BaseException:
             for writer in writers.values():
                 await writer.close()
             await lock.release()
             raise
-        ledger._expiry = asyncio.create_task(ledger._expire_forever(), name="lease-expiry")
+        ledger.lease_expiry.start()
         return ledger
 
+    async def lost(self) -> None:
+        """Returns when another ledger has taken over the storage. From then on this ledger commits nothing."""
+        await self._lock.lost()
+
     async def close(self) -> None:
-        """Finish changes that are being committed, project what is final, let the home go."""
-        if self._closed:
+        """Finish the changes that are being committed, project finished jobs, and unlock the storage."""
+        if self._is_closed:
             return
-        self._closed = True
-        self._expiry.cancel()
-        await asyncio.wait([self._expiry])
+        self._is_closed = True
+        self._tasks.close()
+        await self.lease_expiry.close()
         await self._maintenance.close()
-        if self._changes:
-            await asyncio.wait(self._changes)
-        await self._archives.close()
+        await self._deletions.close()
+        await self._tasks.drain()
+        await self._archive_store.close()
         await self._projector.close()
         for writer in self._writers.values():
             await writer.close()
         await self._lock.release()
 
-    # Jobs, as the gateway sees them
+    async def _restore(self) -> None:
+        """Rebuild memory: ids, the cache, archive runs, waiting and leased jobs, and jobs that were not projected."""
+        events = self._writers["job_events"]
+        reader, version = EventReader(events.uri), events.version
+        self._ids.restore(await asyncio.to_thread(reader.bounds))
+        self._cache.load(await self._lookup.cacheable())
+        for part in self._loading:
+            await part.load()
+        for seq, job in await asyncio.to_thread(reader.unfinished, version):
+            self._store.restore(seq, job)
+        self._leases.renew_all()
+        for seq, job in await asyncio.to_thread(reader.finished_after, self._projector.projected_seq, version):
+            self._store.restore(seq, job)
+        await self._archives.reconcile(list(self._archive_store.runs))
+        recent = self._clock.utc() - REMEMBERED
+        await self._outbox.catch_up([one for part in self._event_sources for one in await part.events_since(recent)])
+        self._deletions.resume()
 
-    async def create_job(self, new: NewJob) -> Job:
-        """Accept a recording: ``submitted``, or ``completed`` at once when an earlier job answers it."""
-        source = await self._answer_to(new) if new.use_cache else None
-        return await self._durably(self._create(new, source))
+    def _oldest_wait_secs(self) -> Seconds:
+        waiting = [self._live.get(one) for one in (self._queue.oldest, self._shares.oldest) if one is not None]
+        now = self._clock.utc()
+        return max(((now - entry.job.created_at).total_seconds() for entry in waiting if entry is not None), default=0.0)
 
-    async def changes(self, since: Mapping[str, Position | None]) -> dict[str, Changes]:
-        """By table, what a reader at the given position lacks; None asks for what to open the table with. See `changes`."""
-        return {name: self._logs[name].since(position) or self._whole(name) for name, position in since.items()}
-
-    # Jobs, as workers see them
-
-    async def claim(self, worker: str, wait_secs: float) -> Claim | None:
-        """The oldest waiting job under a new lease; None when none came within ``wait_secs``."""
-        deadline = self._clock.monotonic() + wait_secs
-        while True:
-            job_id = await self._queue.take(max(0.0, deadline - self._clock.monotonic()))
-            if job_id is None:
-                return None
-            entry = self._live.get(job_id)
-            if entry is not None and entry.job.status is JobStatus.SUBMITTED:
-                return await self._durably(self._start(entry, new_lease(worker)))
-
-    async def renew(self, job_id: int, lease: str) -> float:
-        """Extend a lease; gives its new length in seconds. Raises Conflict(code="lease_lost")."""
-        self._leases.renew(job_id, lease)
-        return self._settings.lease_secs
-
-    async def complete(self, job_id: int, lease: str, outcome: Outcome, transcript: Transcript | None = None) -> Job:
-        """Record a result. Repeating it with the winning lease changes nothing. Raises Conflict, NotFound.
-
-        ``transcript`` saves reading the result object back for the ``segments`` table.
-        """
-        price = self._settings.usd_per_audio_hour
-        return await self._change(
-            job_id, lambda job: jobs.completed(job, lease, outcome, self._clock.utc(), price), transcript
-        )
-
-    async def fail(self, job_id: int, lease: str, message: str, retryable: bool) -> Job:
-        """Record a failure; a retryable one returns the job to the queue while attempts last. Raises Conflict, NotFound."""
-        attempts = self._settings.max_attempts
-        return await self._change(
-            job_id,
-            lambda job: jobs.failed(job, lease, message, self._clock.utc(), retryable=retryable, max_attempts=attempts),
-        )
-
-    async def release(self, job_id: int, lease: str) -> Job:
-        """A worker that stops hands its job back; the attempt does not count. Raises Conflict, NotFound."""
-        return await self._change(job_id, lambda job: jobs.released(job, lease, self._clock.utc()))
-
-    async def maintain(self, task: str, wait_secs: float) -> MaintenanceReport | None:
-        """Run or join a task of `lakehouse.maintenance`; None if it takes longer than ``wait_secs``: then ask again.
-
-        Raises InvalidParameter for one that is not, Unavailable when a table cannot be written.
-        """
-        if self._closed:
-            raise Unavailable("the ledger is closing; try again", code="closed")
-        return await self._maintenance.run(task, wait_secs)
-
-    async def stats(self) -> LedgerStats:
+    def _stats(self) -> LedgerStats:
         return LedgerStats(
             live_jobs=self._live.count_by_status(),
-            queue_length=len(self._queue),
+            queue_length=len(self._queue) + len(self._shares),
+            queue_oldest_secs=self._oldest_wait_secs(),
             leases=len(self._leases),
+            unleased=sum(
+                entry.job.status is JobStatus.PROCESSING and entry.job.id not in self._leases for entry in self._live
+            ),
             unprojected=len(self._projector),
             cache_entries=len(self._cache),
             tables={name: writer.version for name, writer in self._writers.items()},
         )
 
-    # Changes
 
-    async def _durably(self, change: Coroutine[Any, Any, T]) -> T:
-        """Run a change to its end even if the caller goes away: what the table learns, memory must learn too."""
-        if self._closed:
-            change.close()
-            raise Unavailable("the ledger is closing; try again", code="closed")
-        task = asyncio.create_task(change)
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
-        return await asyncio.shield(task)
-
-    async def _create(self, new: NewJob, source: Job | None) -> Job:
-        async with self._maintenance.admitting(new.audio_key):
-            made = self._live.sent_as(new.account, new.submission)
-            if made is not None:
-                return made
-            job_id, created_at = self._ids.next()
-            if source is None or source.id in self._deleted:
-                job = jobs.submitted(job_id, created_at, new)
-            else:
-                job = jobs.answered(job_id, created_at, new, source)
-            seq = await self._commit(job)
-            self._live.add(job)
-        self._after(seq, job, None)
-        return job
-
-    async def _start(self, entry: LiveJob, lease: str) -> Claim:
-        try:
-            job = await self._apply(entry, lambda job: jobs.claimed(job, lease, self._clock.utc()), None)
-        except Unavailable:
-            self._queue.put(entry.job.id)
-            raise
-        return Claim(job, lease, self._settings.lease_secs)
-
-    async def _change(self, job_id: int, change: Change, transcript: Transcript | None = None) -> Job:
-        self._refuse_deleted(job_id)
-        entry = self._live.get(job_id)
-        if entry is not None:
-            return await self._durably(self._apply(entry, change, transcript))
-        job = await self._view.job(job_id)
-        if job is None:
-            raise NotFound(f"no job {job_id}", code="job_not_found")
-        # A finished job has no changes left: this gives the job itself to a repeated call and Conflict to others.
-        return change(job)
-
-    async def _apply(self, entry: LiveJob, change: Change, transcript: Transcript | None) -> Job:
-        async with entry.lock:
-            job = change(entry.job)
-            if job is not entry.job:
-                seq = await self._commit(job)
-                if entry.job.status.is_final:
-                    # An earlier final event thought lost is in the table, and the first one counts.
-                    return entry.job
-                entry.job = job
-                self._after(seq, job, transcript)
-            return job
-
-    async def _commit(self, job: Job) -> int:
-        # No await between number and queue, and none between a commit and its effects in memory: so events are
-        # numbered, committed and projected in one order.
-        seq = self._ids.next_seq()
-        await self._events.append([event_row(seq, job)], seq)
-        return seq
-
-    def _learn_landed(self, rows: list[Row]) -> None:
-        """Take in events whose callers were told that they failed. A job nobody got the id of is worked on all the same."""
-        for row in rows:
-            job = job_from_row(row)
-            entry = self._live.get(job.id)
-            if entry is None:
-                self._live.add(job)
-            elif entry.job.status.is_final and job.status is not JobStatus.DELETED and job.revision <= entry.job.revision:
-                continue
-            else:
-                entry.job = job
-            self._after(row["seq"], job, None)
-
-    def _after(self, seq: int, job: Job, transcript: Transcript | None) -> None:
-        """What memory, and through it every reader, learns from a committed event."""
-        self._logs["transcriptions"].add([job_row(job)])
-        self._maintenance.saw(job)
-        self._archives.saw(job)
-        self._archives.flush_soon()
-        self._told(job)
-        if job.status is JobStatus.SUBMITTED:
-            self._leases.drop(job.id)
-            if job.archive_id is None:
-                self._queue.put(job.id)
-        elif job.status is JobStatus.PROCESSING:
-            # A worker of the queue speaks at once; one of an archive takes up many files together.
-            secs = self._leases.first_word_secs if job.archive_id is None else None
-            self._leases.grant(job.id, job.worker or "", secs)
-        else:
-            self._leases.drop(job.id)
-            if job.status is JobStatus.COMPLETED and not job.cached:
-                self._cache.add(job)
-            self._projector.add(Finished(seq, job, transcript))
-
-    # Reading and starting
-
-    def _whole(self, table: str) -> Changes:
-        # Position, version and memory are taken in one step: a row is in the table, in memory, or told later.
-        rows = [job_row(entry.job) for entry in self._live] if table == "transcriptions" else []
-        return Changes(self._logs[table].position, rows, self._writers[table].version)
-
-    async def _answer_to(self, new: NewJob) -> Job | None:
-        candidate = self._cache.find(new)
-        source = await self._view.job(candidate) if candidate is not None else None
-        return source if source is not None and jobs.answers(source, new) else None
-
-    def _forget(self, projected: list[Job]) -> None:
-        for job in projected:
-            entry = self._live.get(job.id)
-            # One deleted meanwhile is in its table still, and memory must go on hiding it.
-            # So must one that has a newer revision.
-            if entry is not None and (entry.job.status, entry.job.revision) == (job.status, job.revision):
-                self._view.projected(job)
-                self._live.remove(job.id)
-
-    async def _restore(self) -> None:
-        """Rebuild memory: ids, waiting jobs, leases as they were recorded, the cache, and what was not projected."""
-        reader, version = EventReader(self._events.uri), self._events.version
-        self._ids.restore(await asyncio.to_thread(reader.bounds))
-        self._cache.load(await asyncio.to_thread(self._view.reader.cacheable, self._finished.version))
-        await self._keys.load()
-        await self._records.load()
-        await self._voices.load()
-        await self._archives.load()
-        for seq, job in await asyncio.to_thread(reader.unfinished, version):
-            self._live.add(job)
-            self._after(seq, job, None)
-        self._leases.take_up_all()
-        for seq, job in await asyncio.to_thread(reader.finished_after, self._projector.mark, version):
-            self._live.add(job)
-            self._after(seq, job, None)
-        await self._reconcile_archives(list(self._archives.runs))
+async def _writer(table: Table, location: Location, settings: Settings, lock: WriterLock) -> TableWriter:
+    return await TableWriter.open(
+        table,
+        location,
+        app_id=PROJECT_APP_ID if table.name in ("transcriptions", "segments") else "ledger",
+        checkpoint_interval=settings.storage.checkpoint_interval,
+        guard=lock.check,
+        fenced=lock.expires,
+    )

@@ -1,7 +1,7 @@
-"""How far work on a job is and what it has found so far: what clients are told before the job is done.
+"""Progress of unfinished jobs, and their segments so far, for clients that follow a job.
 
-In memory only. A worker tells it again after a restart of the ledger, with the blocks that are missing here. Watchers wait
-for a change instead of asking again and again.
+Held in memory only. After a restart of the ledger, workers report progress again, with the blocks that the ledger lacks.
+Watchers wait for a change instead of polling.
 """
 
 from __future__ import annotations
@@ -11,23 +11,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from schemas.domain import JobStatus, Progress, Segment
+from schemas.domain import Job, JobStatus, Progress, Segment
 
-Mark: TypeAlias = tuple[JobStatus, int]
-"""What a watcher saw last: only whether it is still the same means anything."""
+WatchToken: TypeAlias = tuple[JobStatus, int]
+"""The state that a watcher last saw. Tokens are only compared for equality."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A job as a watcher sees it; ``blocks`` are the segments of finished blocks, from the one that was asked for."""
+    """A job as a watcher sees it. ``blocks`` are the segments of finished blocks, from the requested block on.
+
+    ``change`` numbers the last report, and is 0 before the first.
+    """
 
     status: JobStatus
     progress: Progress | None
     blocks: tuple[tuple[Segment, ...], ...] = ()
     change: int = 0
+    ended: Job | None = None
+    """The job, once it is over."""
 
     @property
-    def mark(self) -> Mark:
+    def watch_token(self) -> WatchToken:
+        """The value of ``last`` for the next `JobLedger.watch`."""
         return self.status, self.change
 
 
@@ -38,7 +44,7 @@ class _Entry:
 
 
 class ProgressBoard:
-    """By job id. Whoever waits for a job is woken when it is reported on or changes its status."""
+    """Progress by job id. Watchers of a job are woken by a report and by a change of its status."""
 
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
@@ -47,13 +53,13 @@ class ProgressBoard:
         self._waiting: dict[int, set[asyncio.Future[None]]] = {}
 
     def report(self, job_id: int, progress: Progress, first_block: int, blocks: Sequence[tuple[Segment, ...]]) -> int:
-        """Take in a report; how many blocks are known now. Blocks that would leave a hole are left out."""
+        """Store a report, and return the number of known blocks. Blocks that would leave a gap are ignored."""
         entry = self._entries.setdefault(job_id, _Entry(progress))
         entry.progress = progress
         known = len(entry.blocks)
         if first_block <= known:
             entry.blocks += blocks[known - first_block :]
-        self.wake(job_id)
+        self._wake(job_id)
         return len(entry.blocks)
 
     def find(self, job_id: int, first_block: int) -> tuple[Progress | None, tuple[tuple[Segment, ...], ...], int]:
@@ -62,12 +68,13 @@ class ProgressBoard:
         change = self._changed.get(job_id, 0)
         return (entry.progress, tuple(entry.blocks[first_block:]), change) if entry else (None, (), change)
 
-    def forget(self, job_id: int) -> None:
-        """An attempt is over: the next one starts from nothing."""
+    def on_status_changed(self, job_id: int) -> None:
+        """Drop the progress of the ended attempt, and wake the job's watchers."""
         self._entries.pop(job_id, None)
         self._changed.pop(job_id, None)
+        self._wake(job_id)
 
-    def wake(self, job_id: int) -> None:
+    def _wake(self, job_id: int) -> None:
         self._changes += 1
         if job_id in self._entries:
             self._changed[job_id] = self._changes
@@ -76,14 +83,14 @@ class ProgressBoard:
                 waiter.set_result(None)
 
     async def wait(self, job_id: int, secs: float) -> None:
-        """Until the job changes, or ``secs`` have passed."""
+        """Wait until the job changes, or ``secs`` have passed."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(job_id, set()).add(waiter)
         try:
             await asyncio.wait([waiter], timeout=secs)
         finally:
-            mine = self._waiting.get(job_id)
-            if mine is not None:
-                mine.discard(waiter)
-                if not mine:
+            others = self._waiting.get(job_id)
+            if others is not None:
+                others.discard(waiter)
+                if not others:
                     del self._waiting[job_id]

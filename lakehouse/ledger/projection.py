@@ -1,8 +1,10 @@
-"""From events to the tables people read: ``segments`` and ``transcriptions``, written in batches behind the ledger.
+"""Projection: writes finished jobs from ``job_events`` to the tables that readers use, ``segments`` and
+``transcriptions``, in batches.
 
-Each batch is one commit a table, marked ``("project", last seq)``. A table therefore knows up to which event it is written,
-and a ledger that starts again projects exactly the events after that: a crash anywhere between repeats nothing and loses
-nothing. Segments go first, so a transcription that is in its table has its segments in theirs.
+Each batch is one commit to each table, with the app transaction ``("project", last seq)`` (Delta protocol, "Transaction
+Identifiers"). So each table records the last event that it contains. A reopened ledger projects exactly the events after
+that: a crash repeats nothing and loses nothing. Segments are written first, so the segments of every row of
+``transcriptions`` are in ``segments``.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from lakehouse.commits import Row, TableWriter
-from lakehouse.objects import Objects
-from lakehouse.rows import job_row, segment_rows
 from lakehouse.search import lexemes
+from lakehouse.storage.objects import Objects
+from lakehouse.tables.group_commit import Row, TableWriter
+from lakehouse.tables.row_mapping import job_row, segment_rows
 from schemas.domain import Job, JobStatus, Transcript
 from schemas.errors import NotFound
 
@@ -29,12 +31,12 @@ BATCH_JOBS = 1000
 BATCH_SEGMENTS = 50_000
 LINGER_SECS = 0.5
 RETRY_SECS = 2.0
-KEPT_TRANSCRIPTS = 32
+CACHED_TRANSCRIPTS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A final event on its way into the tables. ``transcript`` is read from the result object when not at hand."""
+    """A final event that is to be projected. Without ``transcript`` the result object is read."""
 
     seq: int
     job: Job
@@ -42,7 +44,11 @@ class Finished:
 
 
 class Projector:
-    """Takes final events in order of ``seq`` and tells ``on_projected`` which jobs have reached the tables."""
+    """Takes final events in order of ``seq``, and calls ``on_projected`` with the jobs that have reached the tables.
+
+    ``erase`` removes deleted jobs from tables and objects. ``before`` is awaited before a batch is committed; it stores
+    data that must not be lost once events count as projected.
+    """
 
     def __init__(
         self,
@@ -52,6 +58,7 @@ class Projector:
         on_projected: Callable[[list[Job]], None],
         erase: Callable[[Sequence[Job]], Awaitable[None]],
         *,
+        before: Callable[[], Awaitable[None]] | None = None,
         linger_secs: float = LINGER_SECS,
     ) -> None:
         self._transcriptions = transcriptions
@@ -59,11 +66,13 @@ class Projector:
         self._objects = objects
         self._on_projected = on_projected
         self._erase = erase
+        self._before = before
         self._linger_secs = linger_secs
         self._waiting: deque[Finished] = deque()
-        # Kept over a failure: a commit that landed after all is recognised by its mark, so the rows must be the same again.
+        # A failed batch is tried again unchanged. If its commit is in the table after all, its transaction version shows
+        # that.
         self._batch: list[tuple[Finished, Transcript | None]] = []
-        self._kept: OrderedDict[str, Transcript] = OrderedDict()
+        self._cached: OrderedDict[str, Transcript] = OrderedDict()
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="projection")
@@ -72,16 +81,20 @@ class Projector:
         return len(self._waiting)
 
     @property
-    def mark(self) -> int:
-        """Events up to this ``seq`` are in both tables as far as they have rows there."""
-        return min(self._transcriptions.mark, self._segments.mark)
+    def projected_seq(self) -> int:
+        """Events up to this ``seq`` are projected."""
+        return min(self._transcriptions.txn_version, self._segments.txn_version)
 
     def add(self, finished: Finished) -> None:
+        """Queue a final event; its ``seq`` must be higher than any before."""
         self._waiting.append(finished)
         self._wake.set()
 
     async def close(self) -> None:
-        """Project what is waiting, unless the tables cannot be written: then the next start does it."""
+        """Project the waiting events.
+
+        If the tables cannot be written, they are projected when the ledger is opened again.
+        """
         self._closing.set()
         self._wake.set()
         await self._task
@@ -89,7 +102,7 @@ class Projector:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            # Jobs are served from memory meanwhile; waiting a little makes fewer, larger files.
+            # A short wait makes fewer and larger files. Meanwhile jobs are read from memory.
             await self._pause(self._linger_secs)
             while self._waiting:
                 try:
@@ -110,21 +123,25 @@ class Projector:
             pass
 
     async def _project(self) -> None:
-        """One batch from the front of the queue, which keeps it until it is in both tables."""
+        """Project one batch from the front of the queue; it stays queued until it is in both tables."""
         if not self._batch:
             self._batch = await self._next_batch()
-        mark = self._batch[-1][0].seq
+        if self._before is not None:
+            await self._before()
+        txn_version = self._batch[-1][0].seq
         gone = {finished.job.id: finished.job for finished, _ in self._batch if finished.job.status is JobStatus.DELETED}
         if gone:
-            # Before any append: a mark must not say that a deletion is done which is not.
+            # Erased before any append, because the append's transaction version marks the deletion as done.
             await self._erase(list(gone.values()))
         batch = [item for item in self._batch if item[0].job.id not in gone]
-        segments = await asyncio.to_thread(_segment_rows, [item for item in batch if item[0].seq > self._segments.mark])
+        segments = await asyncio.to_thread(
+            _segment_rows, [item for item in batch if item[0].seq > self._segments.txn_version]
+        )
         if segments:
-            await self._segments.append(segments, mark)
-        rows = [job_row(finished.job) for finished, _ in batch if finished.seq > self._transcriptions.mark]
+            await self._segments.append(segments, txn_version)
+        rows = [job_row(finished.job) for finished, _ in batch if finished.seq > self._transcriptions.txn_version]
         if rows:
-            await self._transcriptions.append(rows, mark)
+            await self._transcriptions.append(rows, txn_version)
         done, self._batch = self._batch, []
         for _ in done:
             self._waiting.popleft()
@@ -134,7 +151,7 @@ class Projector:
         batch: list[tuple[Finished, Transcript | None]] = []
         num_segments = 0
         for finished in list(islice(self._waiting, BATCH_JOBS)):
-            transcript = await self._transcript(finished) if finished.seq > self._segments.mark else None
+            transcript = await self._transcript(finished) if finished.seq > self._segments.txn_version else None
             batch.append((finished, transcript))
             num_segments += len(transcript.segments) if transcript else 0
             if num_segments > BATCH_SEGMENTS:
@@ -145,18 +162,18 @@ class Projector:
         job = finished.job
         if job.status is not JobStatus.COMPLETED or job.result_key is None:
             return None
-        transcript = finished.transcript or self._kept.get(job.result_key)
+        transcript = finished.transcript or self._cached.get(job.result_key)
         if transcript is None:
             try:
                 transcript = Transcript.from_json(json.loads(await self._objects.get_bytes(job.result_key)))
             except (NotFound, ValueError, KeyError, TypeError):
-                # One damaged result must not hold up the rest; the job itself is still told as it was.
+                # One damaged result must not stop the others; the job itself is still written.
                 log.exception("the result of job %d cannot be read; its segments are left out", job.id)
                 return None
-        self._kept[job.result_key] = transcript
-        self._kept.move_to_end(job.result_key)
-        if len(self._kept) > KEPT_TRANSCRIPTS:
-            self._kept.popitem(last=False)
+        self._cached[job.result_key] = transcript
+        self._cached.move_to_end(job.result_key)
+        if len(self._cached) > CACHED_TRANSCRIPTS:
+            self._cached.popitem(last=False)
         return transcript
 
 

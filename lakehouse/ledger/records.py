@@ -1,84 +1,92 @@
-"""What is recorded once and never changes: speech renders, conversations with their turns and tool calls.
+"""Rows that are written once and never change: speech renders, conversations with their turns and tool calls.
 
-Each row has an identity its sender knows (a render's key, a conversation's session id), so that sending it again, after a
-crash or in a second import, changes nothing. Ids are allocated in the step that queues the row.
+The sender gives each record an identity (a render's import key, a conversation's session id), so a repeated call, after a
+crash or in a second import, changes nothing. Ids are allocated when a row is queued.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from lakehouse.commits import Row, TableWriter
+from lakehouse.ledger.append_table import AppendTable
+from lakehouse.ledger.change_feed import ChangeFeed
+from lakehouse.ledger.change_tasks import ChangeTasks
 from lakehouse.ledger.clock import Clock
-from lakehouse.ledger.ids import Allocator
-from lakehouse.reads import Query, TableReader
-from lakehouse.search import lexemes
-from schemas.domain import Conversation, ConversationTurn, ToolCall, TtsRender
+from lakehouse.ledger.closed_accounts import ClosedAccounts
+from lakehouse.ledger.interface import Publish, Recorded
+from lakehouse.ledger.live_conversations import LiveConversations
+from lakehouse.ledger.record_rows import audit_row, conversation_row, render_row, tool_call_rows, turn_rows
+from lakehouse.tables.group_commit import Row, TableWriter
+from schemas.domain import Seconds
+from schemas.records import (
+    AuditEvent,
+    Conversation,
+    ConversationEnd,
+    ConversationTurn,
+    EndedConversation,
+    LiveEntry,
+    ToolCall,
+    TtsRender,
+)
+from schemas.webhooks import Happened
 
 RECENT = 10_000
-"""Identities kept in memory: a sender repeats within moments. What is older is asked of the table."""
-
-Recorded = tuple[int, bool]
-"""(id, whether it is new)."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndedConversation:
-    """A conversation with all that was said and done in it."""
-
-    conversation: Conversation
-    turns: Sequence[ConversationTurn] = ()
-    tool_calls: Sequence[ToolCall] = ()
-
-
-class _Log:
-    """One append-only table: its writer, its ids and questions about what it holds."""
-
-    def __init__(self, writer: TableWriter, clock: Clock) -> None:
-        self.ids = Allocator(clock)
-        self._writer = writer
-        self._reader = TableReader(writer.uri)
-
-    async def load(self) -> None:
-        bounds = await self.collect(lambda table: table.select(pl.max("id"), pl.max("created_at")))
-        self.ids.restore(bounds.to_dicts()[0])
-
-    async def append(self, rows: list[Row]) -> None:
-        if rows:
-            await self._writer.append(rows)
-
-    async def known(self, account: str, column: str, values: Collection[str]) -> dict[str, int]:
-        """The highest id of each of ``values`` that an account's rows have in ``column``."""
-        if not values:
-            return {}
-        wanted = (pl.col("account") == account) & pl.col(column).is_in(list(values))
-        frame = await self.collect(lambda table: table.filter(wanted).select(column, "id"))
-        return dict(frame.sort("id").iter_rows())
-
-    async def collect(self, query: Query) -> pl.DataFrame:
-        return await asyncio.to_thread(self._reader.collect, query, self._writer.version)
+"""Number of import keys of renders that are held in memory, because a sender repeats a call soon. Imports look keys up in
+the table.
+"""
 
 
 class Records:
-    """The writer's side of ``tts_renders``, ``conversations``, ``turns`` and ``tool_calls``."""
+    """Writes ``tts_renders``, ``conversations``, ``turns`` and ``tool_calls``. The contract is `RecordLedger`."""
 
-    def __init__(self, writers: dict[str, TableWriter], clock: Clock) -> None:
-        self._renders = _Log(writers["tts_renders"], clock)
-        self._conversations = _Log(writers["conversations"], clock)
-        self._turns = _Log(writers["turns"], clock)
-        self._tool_calls = _Log(writers["tool_calls"], clock)
+    def __init__(
+        self,
+        writers: Mapping[str, TableWriter],
+        clock: Clock,
+        tasks: ChangeTasks,
+        feed: ChangeFeed,
+        publish: Publish,
+        closed: ClosedAccounts,
+    ) -> None:
+        self.changes = feed.changes
+        self._tasks = tasks
+        self._publish = publish
+        self._closed = closed
+        self._renders = AppendTable(writers["tts_renders"], clock)
+        self._conversations = AppendTable(writers["conversations"], clock)
+        self._turns = AppendTable(writers["turns"], clock)
+        self._tool_calls = AppendTable(writers["tool_calls"], clock)
+        self._audit = AppendTable(writers["audit_events"], clock)
+        self.allocators = {
+            "tts_renders": self._renders.ids,
+            "conversations": self._conversations.ids,
+            "turns": self._turns.ids,
+            "tool_calls": self._tool_calls.ids,
+        }
+        self._live = LiveConversations(self._conversations, self._turns, self._tool_calls, clock)
         self._recent: dict[tuple[str, str], asyncio.Future[int]] = {}
         self._import_lock = asyncio.Lock()
         self._conversation_lock = asyncio.Lock()
 
+    def is_live(self, account: str, session_id: str) -> bool:
+        """Whether the conversation goes on."""
+        return self._live.has(account, session_id)
+
+    def forget(self, account: str) -> None:
+        """Drop an account's conversations in progress and import keys from memory."""
+        self._live.forget(account)
+        for identity in [one for one in self._recent if one[0] == account]:
+            del self._recent[identity]
+
     async def load(self) -> None:
-        for log in (self._renders, self._conversations, self._turns, self._tool_calls):
-            await log.load()
+        """Read the next ids and the import keys of recent renders from the tables."""
+        for table in (self._renders, self._conversations, self._turns, self._tool_calls, self._audit):
+            await table.load()
+        await self._live.load()
         newest = pl.col("import_key").is_not_null() & (pl.col("id") >= self._renders.ids.next_id - RECENT)
         columns = ("account", "import_key", "id")
         frame = await self._renders.collect(lambda table: table.filter(newest).select(columns))
@@ -86,8 +94,72 @@ class Records:
             self._recent[account, key] = done = asyncio.get_running_loop().create_future()
             done.set_result(row_id)
 
-    async def render(self, render: TtsRender) -> int:
-        """Record one render; gives its id. Renders that come together share a commit."""
+    async def add_renders(self, renders: Sequence[TtsRender]) -> list[int]:
+        """See `RecordLedger.add_renders`."""
+        return await self._tasks.run(self._add_renders(renders))
+
+    async def add_audit(self, events: Sequence[AuditEvent]) -> None:
+        """See `RecordLedger.add_audit`."""
+        await self._tasks.run(self._audit.append([audit_row(event, self._audit.ids) for event in events]))
+
+    async def add_conversation(
+        self, conversation: Conversation, turns: Sequence[ConversationTurn], tool_calls: Sequence[ToolCall] = ()
+    ) -> int:
+        """See `RecordLedger.add_conversation`."""
+        self._closed.check(conversation.account)
+        return await self._tasks.run(self._add_conversation(EndedConversation(conversation, turns, tool_calls)))
+
+    async def begin_conversation(self, conversation: Conversation) -> int:
+        """See `RecordLedger.begin_conversation`."""
+        self._closed.check(conversation.account)
+        return await self._tasks.run(self._begin_conversation(conversation))
+
+    async def add_entry(self, account: str, session_id: str, key: str, entry: LiveEntry) -> int:
+        """See `RecordLedger.add_entry`."""
+        return await self._tasks.run(self._live.add(account, session_id, key, entry))
+
+    async def end_conversation(self, account: str, session_id: str, end: ConversationEnd) -> int:
+        """See `RecordLedger.end_conversation`."""
+        return await self._tasks.run(self._end_conversation(account, session_id, end))
+
+    async def events_since(self, moment: dt.datetime) -> list[Happened]:
+        """See `EventSource`. Imported conversations have no events."""
+        rows = await self._live.ended_since(moment)
+        return [_ended(row["account"], row["session_id"], row["ended_at"], row["duration_secs"]) for row in rows]
+
+    async def import_renders(self, account: str, renders: Sequence[TtsRender]) -> list[Recorded]:
+        """See `RecordLedger.import_renders`."""
+        self._closed.check(account)
+        return await self._tasks.run(self._import_renders(account, renders))
+
+    async def import_conversations(self, account: str, ended: Sequence[EndedConversation]) -> list[Recorded]:
+        """See `RecordLedger.import_conversations`."""
+        self._closed.check(account)
+        return await self._tasks.run(self._import_conversations(account, ended))
+
+    async def _add_conversation(self, ended: EndedConversation) -> int:
+        made = ended.conversation
+        row_id = (await self._import_conversations(made.account, [ended]))[0][0]
+        await self._publish(_ended(made.account, made.session_id, made.ended_at, made.duration_secs))
+        return row_id
+
+    async def _begin_conversation(self, conversation: Conversation) -> int:
+        row_id = await self._live.begin(conversation)
+        for account, session_id, end in await self._live.end_abandoned():
+            await self._publish(_ended(account, session_id, end.ended_at, end.duration_secs))
+        return row_id
+
+    async def _end_conversation(self, account: str, session_id: str, end: ConversationEnd) -> int:
+        row_id = await self._live.end(account, session_id, end)
+        await self._publish(_ended(account, session_id, end.ended_at, end.duration_secs))
+        return row_id
+
+    async def _add_renders(self, renders: Sequence[TtsRender]) -> list[int]:
+        return list(await asyncio.gather(*(self._add_render(render) for render in renders)))
+
+    async def _add_render(self, render: TtsRender) -> int:
+        if self._closed.has(render.account):
+            return 0  # No error, as the call has renders of other accounts too. The object becomes an orphan.
         if render.import_key is None:
             return await self._append_render(render)
         identity = (render.account, render.import_key)
@@ -98,12 +170,7 @@ class Records:
                 self._recent.pop(next(iter(self._recent)))
         return await asyncio.shield(self._recent[identity])
 
-    async def renders(self, renders: Sequence[TtsRender]) -> list[int]:
-        """Record many at once, of any accounts, in one commit; gives their ids."""
-        return list(await asyncio.gather(*(self.render(render) for render in renders)))
-
-    async def import_renders(self, account: str, renders: Sequence[TtsRender]) -> list[Recorded]:
-        """Record many of one account in one commit; those whose ``import_key`` is there already are left."""
+    async def _import_renders(self, account: str, renders: Sequence[TtsRender]) -> list[Recorded]:
         async with self._import_lock:
             keys = {render.import_key for render in renders if render.import_key is not None}
             ids = await self._renders.known(account, "import_key", keys)
@@ -112,19 +179,16 @@ class Records:
             for render in renders:
                 found = ids.get(render.import_key) if render.import_key is not None else None
                 if found is None:
-                    rows.append(_render_row(render, self._renders.ids))
+                    rows.append(render_row(render, self._renders.ids))
                     if render.import_key is not None:
                         ids[render.import_key] = rows[-1]["id"]
                 answers.append((rows[-1]["id"], True) if found is None else (found, False))
             await self._renders.append(rows)
             return answers
 
-    async def conversations(self, account: str, ended: Sequence[EndedConversation]) -> list[Recorded]:
-        """Record conversations of one account; those whose session is there already are left.
-
-        Turns and tool calls are committed first, so a conversation that is there is there whole; those of an attempt that
-        ended between are recognised by their session.
-        """
+    async def _import_conversations(self, account: str, ended: Sequence[EndedConversation]) -> list[Recorded]:
+        # Turns and tool calls are committed first, so a conversation that is in its table is complete. Rows of an attempt
+        # that ended between two commits are recognised by their session.
         async with self._conversation_lock:
             asked = [item.conversation.session_id for item in ended]
             ids = await self._conversations.known(account, "session_id", asked)
@@ -134,12 +198,12 @@ class Records:
             said = await self._turns.known(account, "session_id", new)
             done = await self._tool_calls.known(account, "session_id", new)
             await self._turns.append(
-                [row for key in new if key not in said for row in _turn_rows(new[key], self._turns.ids)]
+                [row for key in new if key not in said for row in turn_rows(new[key], self._turns.ids)]
             )
             await self._tool_calls.append(
-                [row for key in new if key not in done for row in _tool_call_rows(new[key], self._tool_calls.ids)]
+                [row for key in new if key not in done for row in tool_call_rows(new[key], self._tool_calls.ids)]
             )
-            rows = [_conversation_row(new[key], self._conversations.ids) for key in reversed(new)]
+            rows = [conversation_row(new[key], self._conversations.ids) for key in reversed(new)]
             await self._conversations.append(rows)
         ids.update((row["session_id"], row["id"]) for row in rows)
         first = set(new)
@@ -150,7 +214,7 @@ class Records:
         return answers
 
     async def _append_render(self, render: TtsRender) -> int:
-        row = _render_row(render, self._renders.ids)
+        row = render_row(render, self._renders.ids)
         await self._renders.append([row])
         return int(row["id"])
 
@@ -159,67 +223,6 @@ class Records:
             self._recent.pop(identity, None)
 
 
-def _render_row(render: TtsRender, ids: Allocator) -> Row:
-    row_id, now = ids.next()
-    return {
-        "id": row_id,
-        "account": render.account,
-        "created_at": render.created_at or now,
-        "voice": render.voice,
-        "text": render.text,
-        "lexemes": lexemes(render.text),
-        "chars": render.chars,
-        "audio_secs": render.audio_secs,
-        "cost_usd": render.cost_usd,
-        "audio_key": render.audio_key,
-        "engine_revision": render.engine_revision,
-        "temperature": render.temperature,
-        "verified": render.verified,
-        "chunks": render.chunks,
-        "retries": render.retries,
-        "word_error_rate": render.word_error_rate,
-        "import_key": render.import_key,
-    }
-
-
-def _conversation_row(ended: EndedConversation, ids: Allocator) -> Row:
-    conversation = ended.conversation
-    row_id, now = ids.next()
-    return {
-        "id": row_id,
-        "account": conversation.account,
-        "created_at": conversation.created_at or now,
-        "session_id": conversation.session_id,
-        "voice": conversation.voice,
-        "started_at": conversation.started_at,
-        "ended_at": conversation.ended_at,
-        "duration_secs": conversation.duration_secs,
-        "turn_count": len(ended.turns) if conversation.turn_count is None else conversation.turn_count,
-        "cost_usd": conversation.cost_usd,
-    }
-
-
-def _turn_rows(ended: EndedConversation, ids: Allocator) -> Iterable[Row]:
-    for turn in ended.turns:
-        yield {
-            "id": ids.next()[0],
-            "account": ended.conversation.account,
-            "created_at": turn.created_at,
-            "session_id": ended.conversation.session_id,
-            "role": turn.role,
-            "text": turn.text,
-            "lexemes": lexemes(turn.text),
-        }
-
-
-def _tool_call_rows(ended: EndedConversation, ids: Allocator) -> Iterable[Row]:
-    for call in ended.tool_calls:
-        yield {
-            "id": ids.next()[0],
-            "account": ended.conversation.account,
-            "created_at": call.created_at,
-            "session_id": ended.conversation.session_id,
-            "tool": call.tool,
-            "args": json.dumps(call.args, ensure_ascii=False),
-            "result": call.result,
-        }
+def _ended(account: str, session_id: str, at: dt.datetime | None, duration_secs: Seconds | None) -> Happened:
+    data = {"id": session_id, "object": "conversation", "duration_secs": duration_secs}
+    return Happened(account, f"evt_c{session_id}", "conversation.ended", data, at=at)

@@ -1,62 +1,153 @@
-"""Cloned voices: few and small, so all are in memory; every state of them is a row of ``voices``, the last one counts."""
+"""Cloned voices.
+
+They are few and small, so all are in memory; ``voices`` has a row for each state, and the last is current.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
 import json
+import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import fields, replace
 
-from lakehouse.commits import Row, TableWriter
-from lakehouse.ledger.clock import Clock
-from lakehouse.reads import TableReader
-from schemas.domain import Voice
-from schemas.errors import Conflict, NotFound
+from lakehouse.ledger.change_tasks import ChangeTasks
+from lakehouse.ledger.clock import Clock, IncreasingTimes
+from lakehouse.ledger.closed_accounts import ClosedAccounts
+from lakehouse.ledger.interface import Publish
+from lakehouse.ledger.item_limits import ItemLimit
+from lakehouse.tables.group_commit import Row, TableWriter
+from lakehouse.tables.predicates import quoted
+from lakehouse.tables.table_reader import TableReader
+from schemas.errors import Conflict, NotFound, Unavailable
+from schemas.records import Voice
+from schemas.webhooks import EventType, Happened
 
+logger = logging.getLogger(__name__)
+
+_ERASED_AGAIN = dt.timedelta(days=7)
+"""Data of voices that were deleted within this time are erased again when the ledger opens, because the ledger may have
+ended during the erasure.
+"""
 _NAMES = tuple(f.name for f in fields(Voice))
 
 
-class VoiceBook:
-    """Voices by id. A deleted one is as if it had never been, but for its rows."""
+class VoiceStore:
+    """Voices by id. Implements `ItemLedger`. ``erase`` removes an object, and does no harm if it is gone."""
 
-    def __init__(self, writer: TableWriter, clock: Clock) -> None:
+    def __init__(
+        self,
+        writer: TableWriter,
+        clock: Clock,
+        tasks: ChangeTasks,
+        publish: Publish,
+        erase: Callable[[str], Awaitable[None]],
+        closed: ClosedAccounts,
+        limit: ItemLimit,
+    ) -> None:
+        self._closed = closed
+        self._limit = limit
         self._writer = writer
+        self._erase = erase
         self._clock = clock
+        self._tasks = tasks
+        self._publish = publish
         self._by_id: dict[str, Voice] = {}
-        self._last = dt.datetime.fromtimestamp(0, dt.UTC)
+        self._names: dict[str, str] = {}
+        """Erasures of voices that were deleted and not yet erased when the ledger opened."""
+        self._times = IncreasingTimes(clock)
         self._lock = asyncio.Lock()
 
     async def load(self) -> None:
+        """Read all voices from the table."""
         frame = await asyncio.to_thread(TableReader(self._writer.uri).collect, lambda table: table)
         voices = [_from_row(row) for row in frame.iter_rows(named=True)]
         for voice in sorted(voices, key=_moment):
+            if voice.deleted_at is not None and voice.id in self._by_id:
+                self._names[voice.id] = self._by_id[voice.id].name
             self._by_id[voice.id] = voice
-            self._last = _moment(voice)
+            self._times.restore(_moment(voice))
+        lately = self._clock.utc() - _ERASED_AGAIN
+        for voice in self._by_id.values():
+            if voice.deleted_at is not None and voice.deleted_at > lately:
+                await self._erase_left(voice)
 
-    def get(self, voice_id: str) -> Voice | None:
-        voice = self._by_id.get(voice_id)
-        return voice if voice is not None and voice.deleted_at is None else None
+    async def put(self, item: Voice) -> Voice:
+        """See `ItemLedger.put`."""
+        self._closed.check(item.account)
+        return await self._tasks.run(self._put(item))
 
-    def of_account(self, account: str) -> list[Voice]:
-        """Newest first."""
-        mine = [voice for voice in self._by_id.values() if voice.account == account and voice.deleted_at is None]
-        return sorted(mine, key=_moment, reverse=True)
+    async def check_room(self, account: str) -> None:
+        """See `ItemLedger.check_room`."""
+        self._limit.check(len(await self.of_account(account)))
 
-    async def put(self, voice: Voice) -> Voice:
-        """Add or replace; ``created_at`` is set here. Raises Conflict if the id is another account's."""
+    async def get(self, account: str, item_id: str) -> Voice:
+        """See `ItemLedger.get`."""
+        return self._owned(account, item_id)
+
+    async def of_account(self, account: str) -> list[Voice]:
+        """See `ItemLedger.of_account`."""
+        own = [voice for voice in self._by_id.values() if voice.account == account and voice.deleted_at is None]
+        return sorted(own, key=_moment, reverse=True)
+
+    async def delete(self, account: str, item_id: str) -> Voice:
+        """See `ItemLedger.delete`."""
+        return await self._tasks.run(self._delete(account, item_id))
+
+    async def events_since(self, moment: dt.datetime) -> list[Happened]:
+        """See `EventSource`."""
+        changed = [voice for voice in self._by_id.values() if _moment(voice) >= moment]
+        return [_event(replace(voice, name=voice.name or self._names.get(voice.id, ""))) for voice in changed]
+
+    def forget(self, account: str) -> None:
+        """Drop an account's voices from memory. The caller erases rows and objects."""
+        for voice in [one for one in self._by_id.values() if one.account == account]:
+            del self._by_id[voice.id]
+
+    async def _put(self, voice: Voice) -> Voice:
         async with self._lock:
             held = self._by_id.get(voice.id)
             if held is not None and held.account != voice.account:
                 raise Conflict(f"the voice id {voice.id} is taken", code="voice_taken", param="id")
-            return await self._write(replace(voice, created_at=self._next_moment(), deleted_at=None))
+            if held is None or held.deleted_at is not None:
+                await self.check_room(voice.account)
+            made = await self._write(replace(voice, created_at=self._times.next(), deleted_at=None))
+        await self._publish(_event(made))
+        return made
 
-    async def delete(self, account: str, voice_id: str) -> Voice:
-        """Raises NotFound, also for another account's."""
+    async def _delete(self, account: str, voice_id: str) -> Voice:
         async with self._lock:
-            voice = self.get(voice_id)
-            if voice is None or voice.account != account:
-                raise NotFound(f"there is no voice {voice_id} in your account", code="voice_not_found", param="id")
-            return await self._write(replace(voice, deleted_at=self._next_moment()))
+            gone = replace(self._owned(account, voice_id), deleted_at=self._times.next())
+            # The row keeps no words of the speaker. The keys of the objects stay until the objects are erased.
+            blank = replace(gone, name="", text="", parameters={}, consent_statement=None)
+            await self._write(blank)
+            # Published before the earlier rows are erased: until then the event can be made again with the voice's name.
+            await self._publish(_event(gone))
+            # Within the lock, so that a new clone of the same clip is written after this.
+            await self._erase_left(blank)
+            return gone
+
+    def _owned(self, account: str, voice_id: str) -> Voice:
+        voice = self._by_id.get(voice_id)
+        if voice is None or voice.deleted_at is not None or voice.account != account:
+            raise NotFound(f"there is no voice {voice_id[:80]} in your account", code="voice_not_found", param="id")
+        return voice
+
+    async def _erase_left(self, voice: Voice) -> None:
+        """Erase earlier rows and objects of a deleted voice.
+
+        After a failure, `load` erases the rows again, and maintenance removes the objects as orphans.
+        """
+        try:
+            await self._writer.delete(f"id = {quoted(voice.id)} AND deleted_at IS NULL")
+        except Unavailable as error:
+            logger.warning("rows of a deleted voice could not be erased yet: %s", error.code)
+        for key in filter(None, (voice.reference_key, voice.consent_key)):
+            try:
+                await self._erase(key)
+            except Exception as error:
+                logger.warning("an object of a deleted voice could not be erased yet: %s", type(error).__name__)
 
     async def _write(self, voice: Voice) -> Voice:
         row: Row = {name: getattr(voice, name) for name in _NAMES}
@@ -64,10 +155,13 @@ class VoiceBook:
         self._by_id[voice.id] = voice
         return voice
 
-    def _next_moment(self) -> dt.datetime:
-        """Strictly growing, for the order of a voice's states must be told from their times alone."""
-        self._last = max(self._clock.utc(), self._last + dt.timedelta(milliseconds=1))
-        return self._last
+
+def _event(voice: Voice) -> Happened:
+    """The event of the voice's last change."""
+    at = _moment(voice)
+    kind: EventType = "voice.created" if voice.deleted_at is None else "voice.deleted"
+    data = {"id": voice.id, "object": "voice", "name": voice.name}
+    return Happened(voice.account, f"evt_v{voice.id}_{int(at.timestamp() * 1000)}", kind, data, at=at)
 
 
 def _moment(voice: Voice) -> dt.datetime:

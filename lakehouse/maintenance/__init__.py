@@ -1,8 +1,7 @@
-"""Keeping the tables fast and the store small: merging, checkpoints, vacuum, retention of events, orphaned objects.
-
-The ledger's process does it, for the ledger is the one writer. Reading, sorting and writing files happen beside the
-commits; only the exchange of file names is a commit, made between two others on the table's own thread, after a look
-whether all
-files it takes away are still there. So maintenance conflicts with nothing and holds up no acknowledgement for longer than
-one commit. Killed anywhere, it leaves the table as it was, and files nobody names, which the next vacuum removes.
+"""Maintenance keeps the tables fast and the store small: merging, checkpoints, vacuum, retention, and removal of orphaned
+objects. It runs in the ledger's process, because the ledger is the only writer. Files are read, sorted and written
+concurrently with commits. Only the replacement of files is a commit. The table's own thread makes it, after a check that
+all files to be removed still exist. So maintenance conflicts with no commit, and delays no acknowledgement by more than
+one commit. A kill at any point leaves the table unchanged. It may leave files that no version names, which the next
+vacuum removes.
 """

@@ -1,12 +1,13 @@
-"""Merging: small files, as commits leave them, become sorted runs; runs become fewer and larger.
+"""Merges files: small files from commits become sorted runs, and runs become fewer and larger.
 
-A run is a set of files without overlap, sorted by the table's key. The tail of small files is merged into a new run, and
-with it every run that is not much larger than what is merged already. So each run that stays is more than `GROWTH` times
-the next smaller one: ten million rows are about ten runs at most, and a row is rewritten a number of times that grows with
-the logarithm of the table, not with every merge (a log-structured merge tree, O'Neil et al. 1996, tiered by size).
+A run is a set of files that do not overlap, sorted by the table's key. The small files are merged into a new run,
+together with every run that is at most `GROWTH` times as large as the input merged so far. So each remaining run is more
+than `GROWTH` times as large as the next smaller one: ten million rows are about ten runs at most, and the number of times
+a row is rewritten grows with the logarithm of the table (a log-structured merge tree, O'Neil et al. 1996, with
+size-tiered compaction).
 
-Events lie in order of time instead, so their full files overlap nothing that comes later and are never rewritten.
-Memory is bounded by the tail of one step and one file: runs are read range by range.
+Events are sorted by time instead, so their full files overlap no later file and are never rewritten. Memory is bounded by
+the small files of one step and one file: runs are read range by range.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ from typing import Any
 import polars as pl
 from obstore.store import ObjectStore
 
-from lakehouse.maintenance.files import DataFile, Exchange, NewFile, data_files, run_path, scan_files, write_file
+from lakehouse.tables.file_replacement import (
+    DataFile,
+    FileReplacement,
+    NewFile,
+    data_files,
+    run_path,
+    scan_files,
+    write_file,
+)
 from schemas.tables import Table
 
 GROWTH = 2
@@ -28,8 +37,13 @@ _SAMPLES_PER_FILE = 256
 _SORT_KEYS = {
     "job_events": ("seq",),
     "transcriptions": ("account", "id", "revision"),
+    "conversations": ("account", "id", "revision"),
     "segments": ("account", "id", "revision", "position"),
     "archive_files": ("archive_id", "item", "seq"),
+    "voice_consents": ("seq",),
+    "speakers": ("seq",),
+    "webhooks": ("seq",),
+    "webhook_deliveries": ("seq",),
 }
 _WIDE_FILE_ROWS = {"segments": 50_000}
 
@@ -41,34 +55,34 @@ class MergePolicy:
     """When to merge and how large files grow."""
 
     min_tail_files: int = 8
-    """Fewer small files than these are left alone: they cost readers nothing worth a rewrite."""
+    """With fewer small files nothing is merged: rewriting them would cost more than readers gain."""
     file_rows: int = 250_000
 
     def of(self, table: Table) -> MergePolicy:
-        """The policy for a table; rows that carry words make fewer to a file."""
+        """The policy for a table. Tables with words of transcripts have files of fewer rows."""
         return replace(self, file_rows=min(self.file_rows, _WIDE_FILE_ROWS.get(table.name, self.file_rows)))
 
     @property
     def max_tail_rows(self) -> int:
-        """Rows of small files that one step takes into memory."""
+        """Rows of small files that one step reads into memory."""
         return 2 * self.file_rows
 
 
 def sort_key(table: Table) -> tuple[str, ...]:
-    """The columns a table's runs are sorted by."""
+    """The columns that a table's runs are sorted by."""
     return _SORT_KEYS.get(table.name, ("account", "id"))
 
 
-def merge_step(uri: str, store: ObjectStore, table: Table, policy: MergePolicy) -> Exchange | None:
-    """The next exchange that makes the table tidier, its files written; None if there is nothing to do. Blocks.
+def merge_step(uri: str, store: ObjectStore, table: Table, policy: MergePolicy) -> FileReplacement | None:
+    """The next replacement that merges files, with the new files written; None if there is nothing to merge. Blocks.
 
-    Step after step comes to an end: each leaves fewer small files, and none leaves less than `min_tail_files` to do.
+    Repeated steps terminate: each leaves fewer small files, and no step is made for fewer than `min_tail_files`.
     """
     tail, runs = _plan(data_files(uri, table), table, policy)
     if not tail:
         return None
     key = sort_key(table)
-    # Rows of one (account, id) stay together, so that ranges are cut by two columns at most.
+    # Ranges are cut by two columns at most, so rows of one (account, id) stay together.
     cut = key[:2]
     fresh = scan_files(uri, tail, table).collect().sort(key, maintain_order=True)
     written: list[NewFile] = []
@@ -82,11 +96,11 @@ def merge_step(uri: str, store: ObjectStore, table: Table, policy: MergePolicy) 
         for piece in merged.iter_slices(policy.file_rows):
             if piece.height:
                 written.append(write_file(store, run_path(run, len(written)), piece, table))
-    return Exchange([*tail, *(file for files in runs for file in files)], written, data_change=False)
+    return FileReplacement([*tail, *(file for files in runs for file in files)], written, data_change=False)
 
 
 def _plan(files: Sequence[DataFile], table: Table, policy: MergePolicy) -> tuple[list[DataFile], list[list[DataFile]]]:
-    """(small files to merge now, runs to merge them into); nothing when the tail is short."""
+    """(small files to merge, runs to merge them with); both empty if there are too few small files."""
     tail = [file for file in files if file.run is None]
     if len(tail) < policy.min_tail_files:
         return [], []
@@ -119,15 +133,16 @@ def _ordered(runs: dict[str, list[DataFile]]) -> Iterator[list[DataFile]]:
 def _ranges(
     uri: str, table: Table, fresh: pl.DataFrame, runs: Sequence[Sequence[DataFile]], cut: Sequence[str], file_rows: int
 ) -> list[tuple[Bound | None, Bound | None]]:
-    """Ranges of keys, [low, high) with None for no bound, that hold about ``file_rows`` rows each.
+    """Ranges of keys, [low, high) with None for no bound, of about ``file_rows`` rows each.
 
-    Cut at a sample of the keys: one in `step` of each input, so a range is off by at most that for each input.
+    They are cut at a sample of the keys: every ``step``-th of each input, so each input adds at most ``step`` rows of
+    error.
     """
     step = max(1, file_rows // _SAMPLES_PER_FILE)
     samples = [fresh.select(cut).gather_every(step)]
     samples += [scan_files(uri, run, table).select(cut).gather_every(step).collect() for run in runs]
     keys = pl.concat(samples).sort(cut)
-    # A little under the size of a file, lest nearly every range make a full one and a crumb.
+    # A little less than a full file. Otherwise nearly every range would become a full file and a tiny one.
     every = max(1, int(0.9 * file_rows) // step)
     marks: list[Bound] = list(dict.fromkeys(keys.gather_every(every).rows()))[1:]
     return list(zip([None, *marks], [*marks, None], strict=True))
@@ -136,7 +151,7 @@ def _ranges(
 def _touching(
     runs: Sequence[Sequence[DataFile]], cut: Sequence[str], low: Bound | None, high: Bound | None
 ) -> Iterator[list[DataFile]]:
-    """Of each run the files that may hold rows of a range, by the first column of the key."""
+    """For each run, the files that may have rows of a range, by the first column of the key."""
     column = cut[0]
     for run in runs:
         files = [
@@ -152,7 +167,7 @@ def _touching(
 def _within(cut: Sequence[str], low: Bound | None, high: Bound | None) -> pl.Expr:
     wanted = pl.lit(value=True)
     if low is not None:
-        # The plain comparison says nothing new, but row groups are skipped by it.
+        # The first comparison is implied by the second, but Parquet readers can skip row groups by it.
         wanted = wanted & (pl.col(cut[0]) >= low[0]) & ~_before(cut, low)
     if high is not None:
         wanted = wanted & (pl.col(cut[0]) <= high[0]) & _before(cut, high)
@@ -160,7 +175,7 @@ def _within(cut: Sequence[str], low: Bound | None, high: Bound | None) -> pl.Exp
 
 
 def _before(cut: Sequence[str], bound: Bound) -> pl.Expr:
-    """Rows whose key is less than ``bound``, column by column."""
+    """True for rows whose key is less than ``bound``, compared column by column."""
     first: pl.Expr = pl.col(cut[0]) < bound[0]
     if len(cut) == 1:
         return first

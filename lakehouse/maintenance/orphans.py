@@ -1,7 +1,7 @@
-"""Orphans: objects that no row names, such as uploads cut off and results of attempts that lost their lease.
+"""Removes orphans: objects that no row names, such as aborted uploads and results of attempts that lost their lease.
 
-Names are compared by 64-bit hashes, eight bytes a name: a chance collision keeps an orphan and never takes an object that
-is named. Only folders whose every object is named by a row are looked into.
+Names are compared by 64-bit hashes, eight bytes each. If two collide, an orphan stays. An object that a row names is
+never removed. Only folders are searched in which every object must be named by a row.
 """
 
 from __future__ import annotations
@@ -14,26 +14,41 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lakehouse.objects import Objects
-from lakehouse.results import main_key
+from lakehouse.storage.objects import Objects
+from lakehouse.storage.result_objects import main_key
 from schemas.tables import TABLES
 
-FOLDERS = ("tmp", "audio", "results", "playback")
+FOLDERS = ("tmp", "audio", "results", "playback", "conversations", "renders", "voices", "realtime-secrets", "idempotency")
+"""No row names a realtime secret or an answer to a request with an Idempotency-Key. They are removed some time after they
+expired.
+"""
+_LEAST_AGE = {"idempotency": dt.timedelta(hours=24)}
 BATCH_OBJECTS = 10_000
 _NAMING = {
     table.name: [name for name in table.schema.names if name.endswith("_key") and name != "import_key"]
     for table in TABLES
-    if table.name != "segments"
+    if table.name not in ("segments", "voices", "voice_consents", "speakers")
 }
 
 
 def named(uris: Mapping[str, str]) -> NDArray[np.uint64]:
-    """Hashes, sorted, of every object key that a row of the tables names. Blocks."""
+    """``(n,) uint64``: sorted hashes of every object key that a row of the tables names. Blocks."""
     found: list[NDArray[np.uint64]] = []
-    # In this order: what is in none of the tables yet is an event, and an event is forgotten after it is in the others.
+    # Events are read first, because a job stays in its events for some time after it is in the other tables.
     for name, columns in sorted(_NAMING.items(), key=lambda item: item[0] != "job_events"):
         for column in columns:
             keys = pl.scan_delta(uris[name]).select(pl.col(column).drop_nulls().hash(0))
+            found.append(keys.collect()[column].to_numpy())
+    # A deleted voice, speaker or consent names no objects: objects that its deletion did not erase are orphans.
+    moment = pl.coalesce("deleted_at", "created_at")
+    for source, order, names in (
+        ("voices", moment, ("reference_key", "consent_key")),
+        ("speakers", pl.col("seq"), ("reference_key", "consent_key")),
+        ("voice_consents", pl.col("seq"), ("recording_key",)),
+    ):
+        newest = pl.scan_delta(uris[source]).sort(order).unique("id", keep="last", maintain_order=True)
+        for column in names:
+            keys = newest.filter(pl.col("deleted_at").is_null()).select(pl.col(column).drop_nulls().hash(0))
             found.append(keys.collect()[column].to_numpy())
     return np.unique(np.concatenate(found))
 
@@ -44,14 +59,15 @@ async def remove_orphans(
     before: dt.datetime,
     remove: Callable[[str], Awaitable[bool]],
 ) -> int:
-    """Remove what was last written ``before`` and no row names; gives how many.
+    """Remove objects last written ``before`` that no row names, and return their number.
 
-    ``remove`` may refuse, answering False: only the ledger can tell what became needed since the tables were read.
+    ``uris``: table URIs by name. ``remove`` returns False for an object that became needed since the tables were read.
     """
     removed = 0
     names = await asyncio.to_thread(named, uris)
     for folder in FOLDERS:
-        async for batch in _batches(objects, folder, before):
+        latest = min(before, dt.datetime.now(dt.UTC) - _LEAST_AGE.get(folder, dt.timedelta()))
+        async for batch in _batches(objects, folder, latest):
             for key in await asyncio.to_thread(_unnamed, batch, names):
                 removed += await remove(key)
     return removed
@@ -71,6 +87,6 @@ async def _batches(objects: Objects, folder: str, before: dt.datetime) -> AsyncI
 
 def _unnamed(keys: Sequence[str], names: NDArray[np.uint64]) -> list[str]:
     hashes = pl.Series([main_key(key) for key in keys], dtype=pl.String).hash(0).to_numpy()
-    places = np.minimum(names.searchsorted(hashes), max(0, len(names) - 1))
-    known = names[places] == hashes if len(names) else np.zeros(len(keys), bool)
+    positions = np.minimum(names.searchsorted(hashes), max(0, len(names) - 1))
+    known = names[positions] == hashes if len(names) else np.zeros(len(keys), bool)
     return [key for key, is_known in zip(keys, known.tolist(), strict=True) if not is_known]

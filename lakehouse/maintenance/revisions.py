@@ -1,6 +1,7 @@
-"""Retention of revisions: what a transcription was before it was made again is kept for comparison, for some time.
+"""Retention of revisions: superseded revisions of a transcription are kept for comparison for some time.
 
-The newest revision always stays. Result objects of forgotten ones are named by no row from then on, and go as orphans.
+The newest revision always stays. No row names the result objects of removed revisions any more, so they are removed as
+orphans.
 """
 
 from __future__ import annotations
@@ -11,14 +12,22 @@ import uuid
 import polars as pl
 from obstore.store import ObjectStore
 
-from lakehouse.maintenance.files import DataFile, Exchange, NewFile, data_files, run_path, scan_files, write_file
+from lakehouse.tables.file_replacement import (
+    DataFile,
+    FileReplacement,
+    NewFile,
+    data_files,
+    run_path,
+    scan_files,
+    write_file,
+)
 from schemas.tables import TRANSCRIPTIONS, Table
 
 
 def superseded(uri: str, before: dt.datetime) -> pl.DataFrame:
-    """Columns id and newest, of ``transcriptions`` at ``uri``: ``newest`` took the place of those below it. Blocks.
+    """Columns id and newest: transcriptions at ``uri`` whose revision ``newest`` superseded all below it before ``before``.
 
-    Only what was superseded before ``before`` is there.
+    Blocks.
     """
     files = data_files(uri, TRANSCRIPTIONS)
     if not files:
@@ -27,31 +36,31 @@ def superseded(uri: str, before: dt.datetime) -> pl.DataFrame:
     return again.group_by("id").agg(pl.max("revision").alias("newest")).collect()
 
 
-def forget_revisions(uri: str, store: ObjectStore, table: Table, gone: pl.DataFrame) -> tuple[int, Exchange | None]:
-    """(rows forgotten, the exchange that forgets them) of ``table``, which has columns id and revision. Blocks.
+def expire_revisions(uri: str, store: ObjectStore, table: Table, gone: pl.DataFrame) -> tuple[int, FileReplacement | None]:
+    """(number of rows to remove, the replacement that removes them) of ``table``, which has columns id and revision.
 
-    ``gone`` as `superseded` gives it.
+    ``gone`` is the result of `superseded`. Blocks.
     """
     if not gone.height:
         return 0, None
-    out: list[DataFile] = []
-    into: list[NewFile] = []
-    forgotten = 0
+    removed: list[DataFile] = []
+    added: list[NewFile] = []
+    removed_rows = 0
     for file in _touched(data_files(uri, table), gone["id"]):
         keys = scan_files(uri, [file], table).select("id", "revision").collect()
         if not _old(keys, gone).any():
             continue
         rows = scan_files(uri, [file], table).collect()
-        kept = rows.filter(~_old(rows, gone))
-        forgotten += rows.height - kept.height
-        out.append(file)
-        if kept.height:
-            into.append(write_file(store, run_path(uuid.uuid4().hex, 0), kept, table))
-    return forgotten, Exchange(out, into, data_change=True) if out else None
+        remaining = rows.filter(~_old(rows, gone))
+        removed_rows += rows.height - remaining.height
+        removed.append(file)
+        if remaining.height:
+            added.append(write_file(store, run_path(uuid.uuid4().hex, 0), remaining, table))
+    return removed_rows, FileReplacement(removed, added, data_change=True) if removed else None
 
 
 def _touched(files: list[DataFile], ids: pl.Series) -> list[DataFile]:
-    """Files whose bounds take in one of ``ids``."""
+    """Files whose bounds include one of ``ids``."""
     ordered = ids.sort()
 
     def holds_some(file: DataFile) -> bool:

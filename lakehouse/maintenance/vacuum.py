@@ -1,6 +1,6 @@
-"""Vacuum: removing files that no recent version of a table names, and log entries past their time.
+"""Vacuum: removes data files that no recent version of a table names, and expired log entries.
 
-That takes with it what a deletion left in older versions, what a killed merge wrote in vain, and the reach of time travel.
+This removes deleted rows from older versions, and the files of a killed merge. Older versions can no longer be read.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from schemas.errors import InvalidParameter
 
 
 def vacuum(uri: str, retention_hours: int) -> int:
-    """Remove data files unnamed for ``retention_hours``; gives how many. Blocks.
+    """Remove data files that no version of the last ``retention_hours`` names, and return their number. Blocks.
 
-    A file that is written and not yet committed is unnamed as well, so the time must exceed that of any commit or merge,
-    and of any reader's snapshot. Raises InvalidParameter for less than an hour.
+    No version names a file that is written and not yet committed either, so the time must exceed that of any commit,
+    merge or reader's snapshot. Raises InvalidParameter for less than an hour.
     """
     if retention_hours < 1:
         raise InvalidParameter("files of the last hour may be in use; vacuum keeps at least those", param="retention_hours")
     handle = DeltaTable(uri)
-    # Delta's own least is a week, for writers unlike this one that run for days.
+    # Delta's own minimum of a week is meant for writers that run for days. This writer's commits are short.
     gone = handle.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False, full=True)
     handle.cleanup_metadata()
     return len(gone)

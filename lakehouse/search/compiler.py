@@ -12,9 +12,9 @@ _ANY_LEXEME = "[^ ]+"
 
 
 def matches(query: Query, column: str = "lexemes") -> pl.Expr:
-    """Whether a row matches; never, for a query without a lexeme.
+    """An expression that is true for rows that match. A query without a lexeme matches no row.
 
-    At most 64 different terms, each one pass over the column: the cost is bounded by the query's own limits.
+    Each of at most 64 different terms is one pass over the column, so the limits of a query bound its cost.
     """
     lexemes = pl.col(column)
     if not query:

@@ -1,8 +1,8 @@
-"""Where each lexeme stands in one account's rows of a part: an inverted index, immutable like the part.
+"""An inverted index of one account's rows in a part of a table, immutable like the part.
 
-The lexemes of all rows stand in one line, oldest row first. The postings of a lexeme are its places in that line,
-ascending: the newest rows of a word are the end of its postings, and the words of a phrase stand at places that follow
-each other.
+The lexemes of all rows are concatenated into one line, oldest row first. The postings of a lexeme are its positions in that
+line, ascending. So the newest rows of a word are at the end of its postings, and the words of a phrase are at consecutive
+positions.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lakehouse.search.rows import Row
+from lakehouse.search.protocols import Row
 from lakehouse.search.websearch import Query, Term
 
 FIRST_STRETCH = 64
-"""Postings looked at first for one word alone, each a row or part of one; then ever four times as many."""
+"""Postings in the first stretch of a query of one term; each further stretch has four times as many."""
 LONGER_FIRST_STRETCH = 512
-"""The same where other terms will thin them out."""
+"""The same for a query of several terms, where fewer postings match."""
 MAX_STRETCH = 65_536
 _DICT_ENTRY_BYTES = 100
 
-Places = NDArray[np.int32]
+Positions = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """``found``: ranks that match, ascending, among those from ``oldest`` on that no stretch before had."""
+    """``found``: matching ranks, ascending, from rank ``oldest`` to the beginning of the newer stretch."""
 
     oldest: int
     found: NDArray[np.int64]
@@ -38,40 +38,45 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Postings:
-    """An index of ``n`` rows; a rank counts from the oldest, an offset from the first as they lie in their part.
-
-    ``vocabulary``: numbers of lexemes. ``line``: postings, those of lexeme ``i`` from ``bounds[i]`` to ``bounds[i + 1]``.
-    ``starts``: ``(n + 1,) int32``, where in the line each row's lexemes begin. ``offsets``: ``(n,)``, of each rank, or None
-    when rows lie in order of time. ``rows``: by offset, without lexemes, as hits show them.
-    """
+    """An index of ``n`` rows. Ranks count from the oldest row, offsets from the account's first row in the part."""
 
     vocabulary: dict[str, int]
+    """Numbers of lexemes."""
     bounds: NDArray[np.int64]
-    line: Places
-    starts: Places
+    """Postings of lexeme ``i`` are ``line[bounds[i]:bounds[i + 1]]``."""
+    line: Positions
+    """All postings, lexeme by lexeme."""
+    starts: Positions
+    """``(n + 1,)`` positions at which the lexemes of each row begin, by rank."""
     offsets: NDArray[np.int64] | None
+    """``(n,)`` offset of each rank, or None if they are equal."""
     rows: pl.DataFrame
+    """The rows by offset, without lexemes."""
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     @property
     def num_bytes(self) -> int:
-        """Memory, about."""
+        """Approximate memory of the index."""
         arrays = (self.bounds, self.line, self.starts, self.offsets)
         words = sum(map(sys.getsizeof, self.vocabulary)) + len(self.vocabulary) * _DICT_ENTRY_BYTES
         return sum(a.nbytes for a in arrays if a is not None) + words + int(self.rows.estimated_size())
 
     def offsets_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Offsets of the rows of ``ranks``."""
         return ranks if self.offsets is None else self.offsets[ranks]
 
     def rows_at(self, offsets: NDArray[np.int64]) -> list[Row]:
-        """Rows in that order. One by one: for a handful, waking the threads of Polars costs more than it saves."""
+        """Rows at ``offsets``, in that order.
+
+        Read one by one: for a few rows Polars' thread pool costs more than it saves.
+        """
         names = self.rows.columns
         return [dict(zip(names, self.rows.row(offset), strict=True)) for offset in offsets.tolist()]
 
     def search(self, query: Query) -> list[Iterator[Stretch]]:
-        """For each alternative of ``query`` its matches, newest stretch first; one rank may match several."""
+        """For each alternative of ``query`` its matches, newest stretch first. A rank may match several alternatives."""
         return [self._alternative(terms) for terms in query.alternatives]
 
     def _alternative(self, terms: Sequence[Term]) -> Iterator[Stretch]:
@@ -94,19 +99,19 @@ class Postings:
             end, length = start, min(4 * length, MAX_STRETCH)
 
     def _holding(self, term: Term, length: int) -> Iterator[Stretch]:
-        """The rows that have the term, each once; stretches by postings of its rarest lexeme."""
+        """The rows that have the term, each once, in stretches of postings of its rarest lexeme."""
         before, postings = self._rarest(term)
         end = len(postings)
         while end:
-            places = postings[max(0, end - length) : end]
-            oldest = int(self.starts.searchsorted(places[0], "right")) - 1
-            ranks = self._ranks(self._whole(term, before, places))
+            positions = postings[max(0, end - length) : end]
+            oldest = int(self.starts.searchsorted(positions[0], "right")) - 1
+            ranks = self._ranks(self._whole(term, before, positions))
             yield Stretch(oldest, ranks[np.flatnonzero(np.diff(ranks, prepend=-1))])
-            # A row's earlier places may lie before the stretch; the next one begins before the row.
+            # The oldest row may have more postings before this stretch, so the next stretch ends before that row.
             end, length = int(postings.searchsorted(self.starts[oldest])), min(4 * length, MAX_STRETCH)
 
     def _holds(self, term: Term, ranks: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of the rows, which ascend, have the term."""
+        """``(n,) bool``: which of the rows of ``ranks``, which must ascend, have the term."""
         before, postings = self._rarest(term)
         low, lasts = postings.searchsorted(self.starts[ranks]), self.starts[ranks + 1]
         if len(term.lexemes) == 1:
@@ -114,31 +119,31 @@ class Postings:
             return found
         counts = postings.searchsorted(lasts) - low
         inside = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-        places = self._whole(term, before, postings[np.repeat(low, counts) + inside])
+        positions = self._whole(term, before, postings[np.repeat(low, counts) + inside])
         holds = np.zeros(len(ranks), bool)
-        holds[ranks.searchsorted(self._ranks(places))] = True
+        holds[ranks.searchsorted(self._ranks(positions))] = True
         return holds
 
-    def _whole(self, term: Term, before: int, places: Places) -> Places:
-        """Those of ``places``, of the term's lexeme number ``before``, around which the whole term stands in one row."""
+    def _whole(self, term: Term, before: int, positions: Positions) -> Positions:
+        """Those of ``positions``, of the term's lexeme number ``before``, at which the whole term is within one row."""
         if len(term.lexemes) == 1:
-            return places
+            return positions
         for step, lexeme in enumerate(term.lexemes):
             if lexeme is not None and step != before:
-                places = places[_has(self._of(lexeme), places + np.int32(step - before))]
-        ranks, begins = self._ranks(places), places - np.int32(before)
+                positions = positions[_has(self._of(lexeme), positions + np.int32(step - before))]
+        ranks, begins = self._ranks(positions), positions - np.int32(before)
         ends = begins + np.int32(len(term.lexemes))
-        return places[(begins >= self.starts[ranks]) & (ends <= self.starts[ranks + 1])]
+        return positions[(begins >= self.starts[ranks]) & (ends <= self.starts[ranks + 1])]
 
-    def _ranks(self, places: Places) -> NDArray[np.int64]:
-        return self.starts.searchsorted(places, "right") - 1
+    def _ranks(self, positions: Positions) -> NDArray[np.int64]:
+        return self.starts.searchsorted(positions, "right") - 1
 
-    def _of(self, lexeme: str) -> Places:
+    def _of(self, lexeme: str) -> Positions:
         number = self.vocabulary.get(lexeme)
         return self.line[:0] if number is None else self.line[self.bounds[number] : self.bounds[number + 1]]
 
-    def _rarest(self, term: Term) -> tuple[int, Places]:
-        """Of the term's lexemes the one with the fewest postings: its place in the term, and its postings."""
+    def _rarest(self, term: Term) -> tuple[int, Positions]:
+        """(number in the term, postings) of the term's lexeme with the fewest postings."""
         known = [(step, self._of(lexeme)) for step, lexeme in enumerate(term.lexemes) if lexeme is not None]
         return min(known, key=lambda pair: len(pair[1]))
 
@@ -146,8 +151,8 @@ class Postings:
         return len(self._rarest(term)[1])
 
 
-def _has(postings: Places, places: Places) -> NDArray[np.bool_]:
-    """Which of ``places`` are among ``postings``, of which there are some."""
-    at = postings.searchsorted(places)
-    found: NDArray[np.bool_] = postings[np.minimum(at, len(postings) - 1)] == places
+def _has(postings: Positions, positions: Positions) -> NDArray[np.bool_]:
+    """``(n,) bool``: which of ``positions`` are among ``postings``, which must not be empty."""
+    at = postings.searchsorted(positions)
+    found: NDArray[np.bool_] = postings[np.minimum(at, len(postings) - 1)] == positions
     return found

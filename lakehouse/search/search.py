@@ -1,32 +1,44 @@
-"""Search over what an account has: conversation turns, transcripts and their file names, texts spoken."""
+"""Search over an account's conversation turns, transcripts and their file names, and rendered texts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import polars as pl
 
 from lakehouse.search.compiler import matches
-from lakehouse.search.indexes import DEFAULT_BYTES, Indexes
-from lakehouse.search.kept import Kept
-from lakehouse.search.names import name_matches, name_snippet
-from lakehouse.search.newest import Key, Match, Stream, indexed, newest, stream
+from lakehouse.search.decoded_column_cache import DecodedColumnCache
+from lakehouse.search.filenames import may_match, name_matches, name_snippet
+from lakehouse.search.index_cache import DEFAULT_BYTES, IndexCache
+from lakehouse.search.merge_newest import Key, Match, Stream, indexed, newest, stream
 from lakehouse.search.postings import Postings
-from lakehouse.search.rows import Places, Row, RowSource, Run, SpanRun, View, find, rows_at, shown
+from lakehouse.search.protocols import (
+    Positions,
+    Row,
+    RowSource,
+    SortedRun,
+    SpanRun,
+    View,
+    find,
+    rows_at,
+    rows_without_lexemes,
+)
 from lakehouse.search.snippet import snippet, snippets
 from lakehouse.search.websearch import Query, parse
 
 TURN, TRANSCRIPTION, TTS = "conversation_turn", "transcription", "tts"
+FROM_NEWEST: Mapping[str, Key | None] = {TURN: None, TRANSCRIPTION: None, TTS: None}
+"""All kinds of hits, each from its newest on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """``row``: the columns of its table but for lexemes. ``snippet`` is HTML, see `snippet`.
+    """One found row, without lexemes. ``snippet`` is HTML, see `snippet`.
 
-    ``start_secs``: of the first segment that matches; None where only a file name does, and for other objects.
+    ``start_secs``: start of the first segment that matches; None if only the file name matches, and for other kinds.
     """
 
     object: str
@@ -36,143 +48,152 @@ class Hit:
 
 
 class Search:
-    """Methods take a query as typed and give at most ``limit`` hits, newest first.
+    """Methods take a query as typed, and give at most ``limit`` hits, newest first; with ``before``, only older ones.
 
-    They raise InvalidParameter for a query over its limits. One of stop words alone finds nothing.
+    They raise InvalidParameter for a query over its limits. A query of stop words alone finds nothing.
     """
 
     def __init__(self, source: RowSource, *, index_bytes: int = DEFAULT_BYTES) -> None:
         self._source = source
-        self._kept = Kept()
-        self._indexes = Indexes(index_bytes)
+        self._columns = DecodedColumnCache()
+        self._indexes = IndexCache(index_bytes)
 
-    async def settle(self) -> None:
-        """Until the indexes that queries began are made; queries need not wait, only take longer before."""
+    async def wait_until_indexed(self) -> None:
+        """Wait until the indexes that earlier queries started are built. Without them queries take longer."""
         await asyncio.to_thread(self._indexes.wait)
 
     @property
     def index_bytes(self) -> int:
-        """Memory of all indexes there are, about."""
+        """Memory of all indexes, about."""
         return self._indexes.num_bytes
 
-    async def turns(self, account: str, text: str, limit: int = 20) -> list[Hit]:
-        """Turns of conversations."""
-        return await self._texts("turns", TURN, account, parse(text), limit)
+    async def turns(self, account: str, text: str, limit: int = 20, before: Key | None = None) -> list[Hit]:
+        """Conversation turns whose text matches."""
+        return await self._texts("turns", TURN, account, parse(text), limit, before)
 
-    async def tts(self, account: str, text: str, limit: int = 20) -> list[Hit]:
-        """Speech renders, by what was spoken."""
-        return await self._texts("tts_renders", TTS, account, parse(text), limit)
+    async def tts(self, account: str, text: str, limit: int = 20, before: Key | None = None) -> list[Hit]:
+        """Speech renders whose text matches."""
+        return await self._texts("tts_renders", TTS, account, parse(text), limit, before)
 
-    async def transcriptions(self, account: str, text: str, limit: int = 20) -> list[Hit]:
-        """Transcriptions of which one segment matches the whole query, or the file name does. Each is one hit."""
+    async def transcriptions(self, account: str, text: str, limit: int = 20, before: Key | None = None) -> list[Hit]:
+        """Transcriptions with a segment, or a file name, that matches the whole query; one hit each."""
         query = parse(text)
-        if not query:
+        if not may_match(query):
             return []
 
         def find(views: Sequence[View]) -> list[Hit]:
             with self._searched(views[0]) as segments:
-                return _transcriptions(segments, views[1], query, limit, self._kept)
+                return _transcriptions(segments, views[1], query, limit, before, self._columns)
 
         return await self._source.read(("segments", "transcriptions"), account, find)
 
-    async def everything(self, account: str, text: str, limit: int = 20) -> list[Hit]:
-        """Turns, then transcriptions, then renders: at most ``limit`` of each."""
-        found = await asyncio.gather(
-            self.turns(account, text, limit), self.transcriptions(account, text, limit), self.tts(account, text, limit)
-        )
-        return [hit for hits in found for hit in hits]
+    async def everything(
+        self, account: str, text: str, limit: int = 20, before: Mapping[str, Key | None] = FROM_NEWEST
+    ) -> list[Hit]:
+        """Turns, then transcriptions, then renders: at most ``limit`` of each. Kinds that ``before`` lacks are left out."""
+        searches = {TURN: self.turns, TRANSCRIPTION: self.transcriptions, TTS: self.tts}
+        wanted = [search(account, text, limit, before[kind]) for kind, search in searches.items() if kind in before]
+        return [hit for hits in await asyncio.gather(*wanted) for hit in hits]
 
-    async def _texts(self, table: str, kind: str, account: str, query: Query, limit: int) -> list[Hit]:
+    async def _texts(self, table: str, kind: str, account: str, query: Query, limit: int, before: Key | None) -> list[Hit]:
         if not query:
             return []
 
         def find(views: Sequence[View]) -> list[Hit]:
             with self._searched(views[0]) as texts:
-                return _texts(texts, kind, query, limit)
+                return _texts(texts, kind, query, limit, before)
 
         return await self._source.read((table,), account, find)
 
     @contextmanager
     def _searched(self, view: View) -> Iterator[_Searched]:
-        """``view`` with the indexes at hand; those that were not are begun once the query is answered."""
+        """``view`` with its indexes. Those that are missing are started once the query is answered."""
         indexes = [self._indexes.of(run) for run in view.runs]
-        yield _Searched(view.runs, indexes, self._kept)
+        yield _Searched(view.runs, indexes, self._columns)
         for run, postings in zip(view.runs, indexes, strict=True):
             if postings is None:
-                self._indexes.begin(run)
+                self._indexes.start_building(run)
 
 
 @dataclass(frozen=True, slots=True)
 class _Searched:
-    """Runs with a column of lexemes; for each its index, None where there is none at hand."""
+    """Sorted runs with a lexeme column, and the index of each, None if there is none."""
 
     runs: Sequence[SpanRun]
     indexes: Sequence[Postings | None]
-    kept: Kept
+    columns: DecodedColumnCache
 
-    def streams(self, kind: str, query: Query, keep: int | None = None) -> list[Stream]:
-        """The rows that match, by index where there is one, else by reading them; see `stream` for ``keep``."""
+    def streams(self, kind: str, query: Query, keep: int | None, before: Key | None) -> list[Stream]:
+        """The rows that match, from the index if there is one, else by reading them. ``keep``, ``before``: see `stream`."""
         found: list[Stream] = []
         for number, (run, postings) in enumerate(zip(self.runs, self.indexes, strict=True)):
             if postings is None:
-                found.append(self._read(kind, number, run, query, keep))
+                found.append(self._read(kind, number, run, query, keep, before))
             else:
-                found += indexed(kind, number, run, postings, query, keep)
+                found += indexed(kind, number, run, postings, query, keep, before)
         return found
 
-    def _read(self, kind: str, number: int, run: Run, query: Query, keep: int | None) -> Stream:
+    def _read(self, kind: str, number: int, run: SortedRun, query: Query, keep: int | None, before: Key | None) -> Stream:
         test = matches(query)
 
-        def read(run: Run, places: Places) -> pl.DataFrame:
-            return self.kept.read(run, places, ("lexemes",))
+        def read(run: SortedRun, positions: Positions) -> pl.DataFrame:
+            return self.columns.read(run, positions, ("lexemes",))
 
         def holds(frame: pl.DataFrame) -> pl.Series:
             return frame.select(test.alias("holds"))["holds"]
 
-        return stream(kind, number, run, read, holds, keep)
+        return stream(kind, number, run, read, holds, keep, before)
 
     def rows(self, found: Sequence[tuple[int, int]]) -> list[Row]:
-        """Rows at (number of run, place)."""
+        """Rows at (number of the run, position)."""
 
-        def read(number: int, places: Places) -> list[Row]:
+        def read(number: int, positions: Positions) -> list[Row]:
             postings, run = self.indexes[number], self.runs[number]
-            return shown(run.part, places) if postings is None else postings.rows_at(places - run.low)
+            return rows_without_lexemes(run.part, positions) if postings is None else postings.rows_at(positions - run.low)
 
         return rows_at(self.runs, found, read)
 
 
-def _texts(texts: _Searched, kind: str, query: Query, limit: int) -> list[Hit]:
+def _texts(texts: _Searched, kind: str, query: Query, limit: int, before: Key | None) -> list[Hit]:
     shown = snippets(query)
 
     def confirm(settled: list[tuple[Key, list[Match]]]) -> list[Hit]:
-        rows = texts.rows([(match.run, match.place) for _, found in settled for match in found[:1]])
+        rows = texts.rows([(match.run, match.position) for _, found in settled for match in found[:1]])
         return [Hit(kind, row, shown(row["text"])) for row in rows]
 
-    return newest(texts.streams(kind, query, limit), limit, confirm)
+    return newest(texts.streams(kind, query, limit, before), limit, confirm)
 
 
-def _transcriptions(segments: _Searched, transcriptions: View, query: Query, limit: int, kept: Kept) -> list[Hit]:
+def _transcriptions(
+    segments: _Searched,
+    transcriptions: View,
+    query: Query,
+    limit: int,
+    before: Key | None,
+    columns: DecodedColumnCache,
+) -> list[Hit]:
     def confirm(settled: list[tuple[Key, list[Match]]]) -> list[Hit]:
-        # A segment counts as long as its transcription does: deleted ones are in no view.
-        placed = [(found, find(transcriptions.runs, *key)) for key, found in settled]
-        known = [(found, place) for found, place in placed if place is not None]
-        rows = rows_at(transcriptions.runs, [place for _, place in known])
+        # Segments of deleted transcriptions may still be in their table; the transcriptions are in no view.
+        located = [(found, find(transcriptions.runs, *key)) for key, found in settled]
+        known = [(found, position) for found, position in located if position is not None]
+        rows = rows_at(transcriptions.runs, [position for _, position in known])
         hits = (_hit(row, found, segments, query) for row, (found, _) in zip(rows, known, strict=True))
         return [hit for hit in hits if hit is not None]
 
-    def read(run: Run, places: Places) -> pl.DataFrame:
-        return kept.read(run, places, ("filename",))
+    def read(run: SortedRun, positions: Positions) -> pl.DataFrame:
+        return columns.read(run, positions, ("filename",))
 
     def test(frame: pl.DataFrame) -> pl.Series:
         return name_matches(query, frame["filename"])
 
-    names = [stream("name", number, run, read, test, limit) for number, run in enumerate(transcriptions.runs)]
-    return newest([*segments.streams("segment", query), *names], limit, confirm)
+    names = [stream("name", number, run, read, test, limit, before) for number, run in enumerate(transcriptions.runs)]
+    said = segments.streams("segment", query, None, before) if query else []
+    return newest([*said, *names], limit, confirm)
 
 
 def _hit(row: Row, found: list[Match], segments: _Searched, query: Query) -> Hit | None:
-    """The hit for one transcription; None if all that matched are segments of a revision that no longer counts."""
-    rows = segments.rows([(match.run, match.place) for match in found if match.kind == "segment"])
+    """The hit for one transcription; None if only segments of a superseded revision match."""
+    rows = segments.rows([(match.run, match.position) for match in found if match.kind == "segment"])
     current = [segment for segment in rows if segment["revision"] == row["revision"]]
     if current:
         first = min(current, key=lambda segment: segment["start_secs"])

@@ -1,4 +1,4 @@
-"""The piece of a text that shows best why it was found."""
+"""Snippets: the part of a text that best shows the matches of a query."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from lakehouse.search.stemming import lexeme
-from lakehouse.search.tokens import MAX_TOKEN_BYTES, is_prose, placed
+from lakehouse.search.tokenizer import MAX_TOKEN_BYTES, is_prose, lexemes_with_spans
 from lakehouse.search.websearch import Query, Term
 
 WINDOW_CHARACTERS = 200
-# A longer text is looked at up to here, so that twenty long hits stay cheap.
+# Only the beginning of a longer text is searched, so that twenty long hits stay cheap.
 MAX_TEXT_CHARACTERS = 50_000
 
 Span = tuple[int, int, int]
-"""(start, end, number of the term that matches there)."""
+"""(start, end, number of the matching term), in characters."""
 
 _WORD = re.compile("[A-Za-z]+")
 
@@ -25,16 +25,16 @@ ELLIPSIS = "…"
 
 
 def snippet(text: str, query: Query) -> str:
-    """About 200 characters of ``text`` as HTML: matched words in ``<mark>``, all else escaped, ``…`` where it was cut.
+    """About 200 characters of ``text`` as HTML: matched words in ``<mark>``, all else escaped, ``…`` where it is cut.
 
-    Words match by stem, a phrase only as a whole. Of all windows the one with the most different terms is taken, then the
-    one with the most matches, then the first; without a match (a query of negations) the beginning.
+    Words match by stem, a phrase only as a whole. The window with the most different terms is chosen, then the one with the
+    most matches, then the first; without a match (a query of negations) the beginning of the text.
     """
     return snippets(query)(text)
 
 
 def snippets(query: Query) -> Callable[[str], str]:
-    """``snippet`` for many texts and one query."""
+    """`snippet` for many texts and one query."""
     wanted = query.wanted
     begins, terms = _beginnings(wanted)
 
@@ -47,12 +47,12 @@ def snippets(query: Query) -> Callable[[str], str]:
 
 
 def excerpt(text: str, spans: list[Span]) -> str:
-    """As ``snippet``, with the (start, end, term) that match given, by start."""
+    """As `snippet`, with the matches given, ordered by start."""
     chosen, start, end = _window(text, spans)
     parts = [ELLIPSIS if start else ""]
     at = start
     for low, high, _ in chosen:
-        # Spans of overlapping phrases: what is marked already is not marked again.
+        # Overlapping phrases: what is marked already is not marked again.
         low = max(low, at)
         if low < high:
             parts += [html.escape(text[at:low]), MARK, html.escape(text[low:high]), END_MARK]
@@ -62,7 +62,7 @@ def excerpt(text: str, spans: list[Span]) -> str:
 
 
 def _window(text: str, spans: list[Span]) -> tuple[list[Span], int, int]:
-    """(spans to mark, start, end) of the piece to show."""
+    """(spans to mark, start, end) of the window to show."""
     if len(text) <= WINDOW_CHARACTERS:
         return spans, 0, len(text)
     first, last = _best_window(spans)
@@ -76,8 +76,8 @@ def _window(text: str, spans: list[Span]) -> tuple[list[Span], int, int]:
 
 
 def _matches(text: str, wanted: tuple[Term, ...]) -> list[Span]:
-    """Where terms occur in ``text``, word by word, by start."""
-    lexemes, spans = placed(text)
+    """Matches of each word of the terms in ``text``, ordered by start."""
+    lexemes, spans = lexemes_with_spans(text)
     matches: set[Span] = set()
     for number, term in enumerate(wanted):
         for first in _begins(lexemes, term.lexemes):
@@ -87,7 +87,7 @@ def _matches(text: str, wanted: tuple[Term, ...]) -> list[Span]:
 
 
 def _in_prose(text: str, begins: re.Pattern[str], terms: Mapping[str | None, Sequence[tuple[int, Term]]]) -> list[Span]:
-    """As ``_matches``, looking only at words that begin with the letter a term begins with: no stem begins with another."""
+    """As `_matches`, testing only words with the first letter of a term: stemming never changes a first letter."""
     matches: list[Span] = []
     for match in begins.finditer(text):
         for number, term in terms.get(lexeme(match.group().lower()), ()):
@@ -99,7 +99,7 @@ def _in_prose(text: str, begins: re.Pattern[str], terms: Mapping[str | None, Seq
 
 
 def _phrase(words: Sequence[re.Match[str]], number: int, term: Term) -> list[Span]:
-    """The spans of ``words``, without any one word's, if they are the whole term; else none."""
+    """Spans of ``words`` that are lexemes of the term, if all of the term matches; else none."""
     if len(words) < len(term.lexemes):
         return []
     pairs = [(word, wanted) for word, wanted in zip(words, term.lexemes, strict=True) if wanted is not None]
@@ -109,19 +109,19 @@ def _phrase(words: Sequence[re.Match[str]], number: int, term: Term) -> list[Spa
 
 
 def _beginnings(wanted: tuple[Term, ...]) -> tuple[re.Pattern[str], dict[str | None, list[tuple[int, Term]]]]:
-    """What matches words with first letters of ``wanted``; and its terms, with their numbers, by their first lexeme."""
+    """(pattern of words with a first letter of ``wanted``, numbered terms by their first lexeme)."""
     terms: dict[str | None, list[tuple[int, Term]]] = {}
     for number, term in enumerate(wanted):
         terms.setdefault(term.lexemes[0], []).append((number, term))
     letters = "".join(sorted({first[0] for first in terms if first and "a" <= first[0] <= "z"}))
     if not letters:
         return re.compile(r"(?!)"), terms
-    # The letter comes first and what is before it second: so the engine skips to letters that will do.
+    # The letter is matched before the look-behind, so the regex engine skips quickly to possible letters.
     return re.compile(rf"[{letters}{letters.upper()}](?<![A-Za-z].)[A-Za-z]*"), terms
 
 
 def _begins(lexemes: list[str | None], wanted: tuple[str | None, ...]) -> Iterator[int]:
-    """Where ``wanted``, which does not begin with None, stands in ``lexemes``."""
+    """Positions in ``lexemes`` at which ``wanted``, whose first item is not None, begins."""
     at, last = -1, len(lexemes) - len(wanted) + 1
     for _ in range(lexemes.count(wanted[0])):
         at = lexemes.index(wanted[0], at + 1)
@@ -130,7 +130,7 @@ def _begins(lexemes: list[str | None], wanted: tuple[str | None, ...]) -> Iterat
 
 
 def _best_window(spans: list[Span]) -> tuple[int, int]:
-    """The range of spans that fit one window and tell most; one alone where even that is wider."""
+    """[first, last) spans of the best window; a single span if it alone is wider than a window."""
     best, chosen, last = (0, 0), (0, 0), 0
     inside: dict[int, int] = {}
     for first in range(len(spans)):
@@ -148,7 +148,7 @@ def _best_window(spans: list[Span]) -> tuple[int, int]:
 
 
 def _word_start(text: str, start: int, limit: int) -> int:
-    """The next beginning of a word at or after ``start``, at most ``limit``; ``start`` itself if there is none."""
+    """The next start of a word at or after ``start``, at most ``limit``; ``start`` itself if there is none."""
     if start == 0:
         return 0
     return next((at for at in _range(start, min(limit, start + 30)) if text[at - 1].isspace()), min(start, limit))

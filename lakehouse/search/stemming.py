@@ -1,4 +1,4 @@
-"""One word to its lexeme, as PostgreSQL's ``english_stem`` and ``simple`` dictionaries make it."""
+"""The lexeme of a word, as PostgreSQL's ``english_stem`` dictionary makes it (Snowball stemmer, PyStemmer 2.2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import resources
 
 import Stemmer
 
-# Longer ones are kept as they are: "surely not a word" to PostgreSQL, and the stemmer's time grows with length.
+# Longer words are not stemmed: PostgreSQL does not stem them either, and the time to stem grows with the length.
 MAX_STEMMED_BYTES = 1000
 
 _stemmers = threading.local()
@@ -16,7 +16,7 @@ _stemmers = threading.local()
 
 @cache
 def stop_words() -> frozenset[str]:
-    """The 127 words PostgreSQL ignores in English text."""
+    """The 127 words that PostgreSQL ignores in English text (its ``english.stop``)."""
     return frozenset(resources.files("lakehouse").joinpath("english.stop").read_text("utf-8").split())
 
 
@@ -27,7 +27,7 @@ def lexeme(word: str) -> str | None:
         return None
     if len(word.encode()) > MAX_STEMMED_BYTES or any(character in "0123456789" for character in word):
         return word
-    # A stemmer keeps state while it works, so each thread has its own.
+    # A stemmer is not safe to share between threads.
     if not hasattr(_stemmers, "english"):
         _stemmers.english = Stemmer.Stemmer("english")
     return str(_stemmers.english.stemWord(word))

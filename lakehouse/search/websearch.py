@@ -1,8 +1,8 @@
-"""What people type into a search box, read as PostgreSQL's ``websearch_to_tsquery('english', …)`` reads it.
+"""Queries as typed into a search box, parsed as PostgreSQL's ``websearch_to_tsquery('english', …)`` does.
 
 ``dentist appointment``    both words, anywhere
-``"dental appointment"``   one after the other; stop words between them keep their place
-``dentist or doctor``      either; ``or`` binds weaker than the blank
+``"dental appointment"``   one after the other; stop words between them count as a word
+``dentist or doctor``      either; ``or`` binds less tightly than the blank
 ``-dentist``               not this word, or not this phrase
 ``well-known``             a phrase: the compound, then its parts
 
@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lakehouse.search.column import tokenize
+from lakehouse.search.lexeme_column import tokenize
 from schemas.errors import InvalidParameter
 
 MAX_CHARACTERS = 1000
 MAX_TERMS = 64
 
-# What PostgreSQL takes for a blank here, the C library's notion: no-break spaces are none.
+# Blanks as PostgreSQL has them, from the C library: no-break spaces are not blanks.
 _BLANKS = " \t\n\r\v\f\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u2028\u2029\u205f\u3000"
 _IGNORED = "!&|()<"
 _SKIPPED = frozenset(_BLANKS + _IGNORED)
@@ -28,7 +28,7 @@ _ENDS_WORD = _SKIPPED | frozenset(':"')
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Lexemes that must follow each other, None for any one word; neither the first nor the last is None."""
+    """Lexemes that must follow each other; None is any one word. Neither the first nor the last is None."""
 
     lexemes: tuple[str | None, ...]
     negated: bool = False
@@ -36,7 +36,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Matches where all terms of one of ``alternatives`` hold. Without alternatives it matches nothing.
+    """Matches a text in which all terms of one of ``alternatives`` hold. Without alternatives it matches nothing.
 
     ``text`` is the query as typed, without control characters.
     """
@@ -54,10 +54,10 @@ class Query:
 
 
 def parse(text: str, *, param: str = "q") -> Query:
-    """The query ``text`` stands for. Raises InvalidParameter over 1,000 characters or 64 different terms."""
+    """Parse a query. Raises InvalidParameter over 1,000 characters or 64 different terms."""
     if len(text) > MAX_CHARACTERS:
         raise InvalidParameter(f"`{param}` has {len(text)} characters; at most {MAX_CHARACTERS} are allowed", param=param)
-    # Neither NUL nor half a surrogate pair is in any stored text.
+    # No stored text contains NUL or an unpaired surrogate.
     text = text.replace("\x00", "").encode(errors="replace").decode()
     alternatives: dict[tuple[Term, ...], None] = {}
     for operands in _Scanner(text).alternatives():
@@ -73,19 +73,19 @@ def parse(text: str, *, param: str = "q") -> Query:
 
 def _term(phrase: str, negated: bool) -> Term | None:
     lexemes = tokenize(phrase)
-    kept = [place for place, lexeme in enumerate(lexemes) if lexeme is not None]
-    return Term(tuple(lexemes[kept[0] : kept[-1] + 1]), negated) if kept else None
+    words = [position for position, lexeme in enumerate(lexemes) if lexeme is not None]
+    return Term(tuple(lexemes[words[0] : words[-1] + 1]), negated) if words else None
 
 
 class _Scanner:
-    """Walks through a query once, in turn before an operand and after one."""
+    """Reads a query from left to right: an operand, then perhaps ``or``, and so on."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
 
     def alternatives(self) -> list[list[tuple[str, bool]]]:
-        """(phrase, negated) operands, joined by *and* inside a list and by *or* between lists."""
+        """(phrase, negated) operands; those of one list are joined by *and*, the lists by *or*."""
         found: list[list[tuple[str, bool]]] = [[]]
         while (operand := self._operand()) is not None:
             found[-1].append(operand)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from schemas.api.options import OptionsBody
 from schemas.archives import (
     BATCH_FILES,
     Archive,
@@ -22,7 +23,6 @@ from schemas.archives import (
     Selected,
     SourceFile,
 )
-from schemas.domain import JobOptions, SpeakerHint
 
 METADATA_MAX_CHARS = 16_384
 
@@ -32,47 +32,32 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 _Text = Annotated[str, StringConstraints(max_length=2048)]
 _Reason = Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
 _Message = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
-_Speakers = Annotated[int, Field(ge=1, le=100)]
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class SpeakersBody(_Body):
-    least: _Speakers = 1
-    most: _Speakers | None = None
-
-    @model_validator(mode="after")
-    def _has_a_number(self) -> SpeakersBody:
-        if self.most is not None and self.least > self.most:
-            raise ValueError(f"least is {self.least} and most {self.most}: no number is both")
-        return self
-
-
-class OptionsBody(_Body):
-    non_speech: bool = False
-    speakers: SpeakersBody = Field(default_factory=SpeakersBody)
-
-    def value(self) -> JobOptions:
-        return JobOptions(self.non_speech, SpeakerHint(self.speakers.least, self.speakers.most))
-
-
 class NewArchiveBody(_Body):
+    """The run to open; the fields of `schemas.archives.NewArchive`."""
+
     account: AccountName = "default"
     name: str = Field("", max_length=200)
-    source: str = Field(min_length=1, max_length=8192, description="As the operator wrote it.")
+    source: str = Field(min_length=1, max_length=8192, description="Folder, glob, URL, manifest or SQL condition.")
     kind: ArchiveKind = ArchiveKind.TRANSCRIBE
     options: OptionsBody = Field(default_factory=OptionsBody)
-    include_current: bool = Field(False, description="Reprocess also what the present engines made.")
+    include_current: bool = Field(False, description="Reprocess also transcriptions of the present engines.")
 
     def value(self) -> NewArchive:
+        """The same as a domain value."""
         return NewArchive(self.account, self.name, self.source, self.kind, self.options.value(), self.include_current)
 
 
 class FileBody(_Body):
-    key: Key = Field(description="Names the file within the run for good.")
-    version: _Text = Field(description="Tells without reading the file whether it changed.")
+    """One file to begin; the fields of `schemas.archives.SourceFile`."""
+
+    key: Key = Field(description="Permanent identity of the file within the run.")
+    version: _Text = Field(description="Changes whenever the file changes; can be found without reading it.")
     location: _Text
     account: AccountName
     filename: Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -89,12 +74,15 @@ class FileBody(_Body):
         return _object(text)
 
     def value(self) -> SourceFile:
+        """The same as a domain value."""
         return SourceFile(**{**dict(self), "options": self.options.value()})
 
 
 class BeginBody(_Body):
+    """Files that a worker wants to process."""
+
     worker: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_:-]+$")] = Field(
-        description="Names this one attempt at the batch; asked again under it, files it holds are leased to it still."
+        description="Identifies this attempt at the batch; its leased files stay leased when the request is repeated."
     )
     retry_failed: bool = False
     files: list[FileBody] = Field(min_length=1, max_length=BATCH_FILES)
@@ -111,15 +99,20 @@ class BeginBody(_Body):
 
 
 class FailureBody(_Body):
+    """Why there is no transcript; the fields of `schemas.archives.FileFailure`."""
+
     reason: _Reason
     message: _Message
     retryable: bool = False
 
     def value(self) -> FileFailure:
+        """The same as a domain value."""
         return FileFailure(self.reason, self.message, self.retryable)
 
 
 class NotedBody(_Body):
+    """A file that is recorded as failed or skipped without an attempt; the fields of `schemas.archives.NotedFile`."""
+
     key: Key
     location: _Text
     account: AccountName
@@ -136,27 +129,45 @@ class NotedBody(_Body):
         return _object(text)
 
     def value(self) -> NotedFile:
+        """The same as a domain value."""
         return NotedFile(**{**dict(self), "failure": self.failure.value()})
 
 
 class NoteBody(_Body):
+    """Files to record as failed or skipped."""
+
     files: list[NotedBody] = Field(min_length=1, max_length=BATCH_FILES)
 
 
 class LeaseBody(_Body):
+    """A leased file: its job and the lease."""
+
     job_id: int = Field(ge=1, le=2**63 - 1)
     lease: Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 class LeasesBody(_Body):
+    """Leases to release, or to renew."""
+
     leases: list[LeaseBody] = Field(max_length=BATCH_FILES)
 
     def value(self) -> dict[int, str]:
+        """Leases by job id."""
         return {one.job_id: one.lease for one in self.leases}
 
 
+class RenewedBody(LeasesBody):
+    """Leases to renew."""
+
+    waiting: set[int] = Field(
+        default_factory=set,
+        max_length=BATCH_FILES,
+        description="Jobs of these leases on which work has not begun: they are not attempted yet.",
+    )
+
+
 class EndedBody(LeaseBody):
-    """Exactly one of ``transcript`` and ``failure``; so many bytes of those behind the head are the playback copy."""
+    """The end of a leased file: a transcript or a failure, and how many bytes of the tail are its playback copy."""
 
     transcript: dict[str, Any] | None = None
     failure: FailureBody | None = None
@@ -170,91 +181,125 @@ class EndedBody(LeaseBody):
 
 
 class RecordingBody(_Body):
+    """One recording in the tail of a packed body: its account, its hash and its size."""
+
     account: AccountName
     sha256: Sha256
     size_bytes: int = Field(ge=0)
 
 
 class RecordingsBody(_Body):
-    """The head of a body that holds recordings, one behind the other."""
+    """The head of a packed body whose tail is these recordings, one after the other."""
 
     files: list[RecordingBody] = Field(min_length=1, max_length=BATCH_FILES)
 
 
 class KeysBody(_Body):
+    """Keys of files to look up."""
+
     keys: list[Key] = Field(max_length=BATCH_FILES)
 
 
 class EndBody(_Body):
+    """How a run ended."""
+
     status: Literal[ArchiveStatus.COMPLETED, ArchiveStatus.FAILED]
     message: _Message | None = None
 
 
 class QuestionBody(_Body):
+    """A recording for which a cached result may exist."""
+
     account: AccountName
     sha256: Sha256
     options: OptionsBody = Field(default_factory=OptionsBody)
 
 
 class QuestionsBody(_Body):
+    """Recordings for which cached results may exist."""
+
     files: list[QuestionBody] = Field(max_length=BATCH_FILES)
 
 
 class SelectBody(_Body):
+    """The transcriptions to reprocess, and the page of them."""
+
     where: str = Field(min_length=1, max_length=8192, description="SQL condition over the columns of `transcriptions`.")
     account: AccountName | None = None
     include_current: bool = False
-    after: int = Field(0, ge=0, description="Id of the last one on the page before.")
+    after: int = Field(0, ge=0, description="Id of the last transcription on the previous page.")
     limit: int = Field(1000, ge=1, le=1000)
 
 
 class Archives(BaseModel):
+    """All runs, newest first."""
+
     archives: list[Archive]
 
 
 class Files(BaseModel):
+    """Files of a run."""
+
     files: list[ArchiveFile]
 
 
 class FilePage(Files):
-    next_after: str | None = Field(description="Key to go on after; null on the last page.")
+    """One page of the files of a run."""
+
+    next_after: str | None = Field(description="`after` of the next page; null on the last one.")
 
 
 class BegunFiles(BaseModel):
-    files: list[Begun] = Field(description="In the order asked.")
+    """The answer to `BeginBody`: one entry for each file."""
+
+    files: list[Begun] = Field(description="In the order of the request.")
     engine_revision: str
 
 
 class Outcomes(BaseModel):
-    files: list[FileOutcome] = Field(description="In the order given.")
+    """The answer to finished files: one outcome for each."""
+
+    files: list[FileOutcome] = Field(description="In the order of the request.")
 
 
 class Refusal(BaseModel):
-    error: str = Field(description="Code of why it was not taken.")
+    """Why a recording was not stored."""
+
+    error: str = Field(description="Error code.")
     message: str
 
 
 class Received(BaseModel):
-    files: list[Refusal | None] = Field(description="In the order given; null for what is stored.")
+    """The answer to recordings that were sent together."""
+
+    files: list[Refusal | None] = Field(description="In the order of the request; null where it was stored.")
 
 
 class Lost(BaseModel):
-    lost: list[int] = Field(description="Jobs whose lease is another's, or over: stop working on them.")
+    """The answer to a renewal."""
+
+    lost: list[int] = Field(description="Jobs whose lease was lost: stop working on them.")
 
 
 class Answered(BaseModel):
-    cached: list[bool] = Field(description="In the order asked: whether an earlier result answers it.")
+    """The answer to `QuestionsBody`."""
+
+    cached: list[bool] = Field(description="In the order of the request: whether a cached result exists.")
     engine_revision: str
 
 
 class Selection(BaseModel):
+    """One page of the transcriptions that a condition selects."""
+
     transcriptions: list[Selected]
-    next_after: int | None = Field(description="Id to go on after; null on the last page.")
+    next_after: int | None = Field(description="`after` of the next page; null on the last one.")
 
 
 class DiffPage(BaseModel):
+    """One page of comparisons between two revisions."""
+
     files: list[FileDiff]
-    next_after: str | None = Field(description="Key to go on after; null on the last page.")
+    next_after: str | None = Field(description="`after` of the next page; null on the last one.")
 
 
 def _object(text: str) -> str:

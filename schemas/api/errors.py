@@ -1,4 +1,4 @@
-"""The one error body every route answers with."""
+"""The error bodies of all routes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from schemas.errors import FluxionsError
 
 
 class ErrorDetail(BaseModel):
+    """What went wrong."""
+
     message: str = Field(description="What was wrong, with which value, and what to do.")
     type: str = Field(description="Kind of error, one for each HTTP status family.")
-    code: str = Field(description="Stable word for programs.")
-    param: str | None = Field(None, description="The field at fault, where there is one.")
+    code: str = Field(description="Stable name for programs.")
+    param: str | None = Field(None, description="The field with the error, if there is one.")
 
 
 class ErrorBody(BaseModel):
+    """The body of every error response."""
+
     error: ErrorDetail
     request_id: str = Field(description="Also in the `X-Request-Id` header; quote it when asking for help.")
 
@@ -32,11 +36,13 @@ class ProblemBody(BaseModel):
 
 
 def error_body(error: FluxionsError, request_id: str) -> ErrorBody:
+    """The JSON body for ``error``."""
     detail = ErrorDetail(message=error.message, type=error.type, code=error.code, param=error.param)
     return ErrorBody(error=detail, request_id=request_id)
 
 
 def problem_body(error: FluxionsError, request_id: str) -> ProblemBody:
+    """The RFC 9457 body for ``error``."""
     return ProblemBody(
         type=f"urn:fluxions:error:{error.code}",
         title=error.type.replace("_", " "),

@@ -1,1 +1,1 @@
-"""The HTTP face: thin routes over the ledger, the object store and the engines."""
+"""The HTTP gateway: thin routes over the ledger, the object store and the engines."""

@@ -1,8 +1,8 @@
-"""Uploads arrive no faster than they are stored.
+"""Uploads are read no faster than they are stored.
 
-Ray Serve's direct ingress reads a request body into a queue without a bound, so a fast client and a slow disk meet in the
-gateway's memory (400 MB raised it by 170 MB). Here the reader waits while the application has messages left to take;
-uvicorn then stops reading the socket, and TCP slows the client down.
+Ray Serve's direct ingress reads a request body into an unbounded queue. With a fast client and a slow disk the body
+fills the gateway's memory (400 MB raised it by 170 MB). Here the reader waits while the queue is full; uvicorn then
+stops reading the socket, and TCP slows the client down.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_WAITING = 16
 
 
 class BoundedReceiveProxy(ASGIDIReceiveProxy):
-    """The reader runs in Ray's event loop, the application in another thread's; ``_taken`` crosses between them."""
+    """A queue with a bound. The reader runs in Ray's event loop, the application in that of another thread."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -34,7 +34,7 @@ class BoundedReceiveProxy(ASGIDIReceiveProxy):
             _, room = self._reader
             while self._waiting >= MAX_WAITING:
                 room.clear()
-                # The application may have taken a message between the look and the clearing.
+                # The application may have taken a message between the check and the clearing of the event.
                 if self._waiting >= MAX_WAITING:
                     await room.wait()
             message = await receive()
@@ -55,5 +55,5 @@ class BoundedReceiveProxy(ASGIDIReceiveProxy):
 
 
 def install() -> None:
-    """Use the bounded proxy in this replica's process."""
+    """Use the bounded queue in this replica's process."""
     setattr(replica, "ASGIDIReceiveProxy", BoundedReceiveProxy)  # noqa: B010 - a name that replica.py imports for itself

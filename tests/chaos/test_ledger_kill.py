@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import pytest
 
-from lakehouse.ledger import Ledger
-from lakehouse.location import Location
+from lakehouse.ledger.ledger import Ledger
+from lakehouse.storage.location import Location
 from schemas.domain import JobStatus
-from tests.lakehouse_kit import home, read_jobs
+from tests.support.lakehouse_kit import home, read_jobs
+from tests.support.processes import started_async
+
+pytestmark = pytest.mark.chaos
 
 ROUNDS = 10
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,18 +25,18 @@ ROOT = Path(__file__).resolve().parents[2]
 VICTIM = """
 import asyncio, sys
 from pathlib import Path
-from lakehouse.ledger import Ledger
-from tests.lakehouse_kit import home, new_job, outcome, transcript
+from lakehouse.ledger.ledger import Ledger
+from tests.support.lakehouse_kit import home, new_job, outcome, transcript
 
 async def produce(ledger, name):
     count = 0
     while True:
         count += 1
-        job = await ledger.create_job(new_job(f"{name}-{count}"))
+        job = await ledger.jobs.create(new_job(f"{name}-{count}"))
         sys.stdout.write(f"created {job.id}\\n")
         if count % 2:
-            claim = await ledger.claim("w", 5)
-            done = await ledger.complete(claim.job.id, claim.lease, outcome(claim.job), transcript())
+            claim = await ledger.jobs.claim("w", 5)
+            done = await ledger.jobs.complete(claim.job.id, claim.lease, outcome(claim.job), transcript())
             sys.stdout.write(f"completed {done.id}\\n")
         sys.stdout.flush()
 
@@ -46,19 +50,17 @@ asyncio.run(main())
 
 async def run_and_kill(folder: Path, round_number: int, after_lines: int) -> list[str]:
     """Acknowledgements of a ledger that is killed once it has given ``after_lines`` of them."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", VICTIM, str(folder), str(round_number), stdout=asyncio.subprocess.PIPE, cwd=ROOT
-    )
-    assert process.stdout is not None
-    lines: list[str] = []
-    async with asyncio.timeout(60):
-        while len(lines) < after_lines:
-            line = await process.stdout.readline()
-            assert line, "the ledger ended by itself"
-            lines.append(line.decode().strip())
-    process.send_signal(signal.SIGKILL)
-    rest = await process.stdout.read()
-    await process.wait()
+    argv = (sys.executable, "-c", VICTIM, str(folder), str(round_number))
+    async with started_async(*argv, stdout=asyncio.subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        async with asyncio.timeout(60):
+            while len(lines) < after_lines:
+                line = await process.stdout.readline()
+                assert line, "the ledger ended by itself"
+                lines.append(line.decode().strip())
+        process.send_signal(signal.SIGKILL)
+        rest = await asyncio.wait_for(process.stdout.read(), 60)
     # A last line cut short was not told to anyone.
     return lines + rest.decode().split("\n")[:-1]
 

@@ -14,14 +14,18 @@ from collections import Counter
 from pathlib import Path
 
 import polars as pl
+import pytest
 
-from lakehouse.history import History
-from lakehouse.ledger import Ledger
-from lakehouse.location import Location
-from lakehouse.maintenance.files import data_files
+from lakehouse.history.history import History
+from lakehouse.ledger.ledger import Ledger
 from lakehouse.maintenance.merge import MergePolicy
+from lakehouse.storage.location import Location
+from lakehouse.tables.file_replacement import data_files
 from schemas.tables import TABLES
-from tests.lakehouse_kit import home
+from tests.support.lakehouse_kit import home, until_projected
+from tests.support.processes import started_async
+
+pytestmark = pytest.mark.chaos
 
 ROUNDS = int(os.environ.get("FLUXIONS_KILL_ROUNDS", "5"))
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,12 +36,12 @@ PRODUCERS = 6
 VICTIM = """
 import asyncio, datetime as dt, sys
 from pathlib import Path
-from lakehouse.ledger import Ledger
+from lakehouse.ledger.ledger import Ledger
 from lakehouse.maintenance.merge import MergePolicy
-from lakehouse.objects import Objects
-from lakehouse.results import attempt_key, put_result
-from schemas.domain import Conversation, ConversationTurn
-from tests.lakehouse_kit import home, new_job, outcome, transcript
+from lakehouse.storage.objects import Objects
+from lakehouse.storage.result_objects import attempt_key, put_result
+from schemas.records import Conversation, ConversationTurn
+from tests.support.lakehouse_kit import home, new_job, outcome, transcript
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -48,19 +52,19 @@ async def produce(ledger, objects, name):
     count = 0
     while True:
         count += 1
-        job = await ledger.create_job(new_job(f"{name}-{count}"))
+        job = await ledger.jobs.create(new_job(f"{name}-{count}"))
         say("created", job.id)
-        claim = await ledger.claim("w", 5)
+        claim = await ledger.jobs.claim("w", 5)
         key = attempt_key(claim.job, claim.job.attempt)
         await put_result(objects, key, transcript())
-        done = await ledger.complete(claim.job.id, claim.lease, outcome(claim.job, result_key=key), transcript())
+        done = await ledger.jobs.complete(claim.job.id, claim.lease, outcome(claim.job, result_key=key), transcript())
         say("completed", done.id)
         if count % 3 == 0:
             say("deleting", done.id)
-            await ledger.delete_job("ada", done.id)
+            await ledger.jobs.delete("ada", done.id)
             say("deleted", done.id)
         session = f"sess_{name}{count}"
-        await ledger.record_conversation(
+        await ledger.records.add_conversation(
             Conversation("ada", session, NOW), [ConversationTurn("user", session, NOW) for _ in range(3)]
         )
         say("conversed", session)
@@ -68,7 +72,7 @@ async def produce(ledger, objects, name):
 async def tidy(ledger):
     while True:
         for task in ("merge", "retention", "checkpoint"):
-            report = await ledger.maintain(task, 60)
+            report = await ledger.maintenance.run(task, 60)
             say("maintained", task, sum(report.counts.values()))
 
 async def main():
@@ -87,21 +91,19 @@ asyncio.run(main())
 
 async def run_and_kill(folder: Path, number: int, chance: random.Random) -> list[list[str]]:
     """Acknowledgements of a ledger that is killed at some moment of its life."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", VICTIM, str(folder), str(number), str(PRODUCERS)), stdout=asyncio.subprocess.PIPE, cwd=ROOT
-    )
-    assert process.stdout is not None
-    lines: list[str] = []
-    async with asyncio.timeout(90):
-        for _ in range(chance.randrange(20, 160)):
-            line = await process.stdout.readline()
-            assert line, "the ledger ended by itself"
-            lines.append(line.decode().strip())
-    # Somewhere within the next commits, not right after one.
-    await asyncio.sleep(chance.uniform(0, 0.1))
-    process.send_signal(signal.SIGKILL)
-    rest = await process.stdout.read()
-    await process.wait()
+    argv = (sys.executable, "-c", VICTIM, str(folder), str(number), str(PRODUCERS))
+    async with started_async(*argv, stdout=asyncio.subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        async with asyncio.timeout(90):
+            for _ in range(chance.randrange(20, 160)):
+                line = await process.stdout.readline()
+                assert line, "the ledger ended by itself"
+                lines.append(line.decode().strip())
+        # Somewhere within the next commits, not right after one.
+        await asyncio.sleep(chance.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        rest = await asyncio.wait_for(process.stdout.read(), 60)
     # A last line cut short was not told to anyone.
     return [line.split() for line in lines + rest.decode().split("\n")[:-1]]
 
@@ -120,12 +122,10 @@ async def test_kills_amid_maintenance_lose_and_double_nothing(tmp_path: Path) ->
     settings = home(tmp_path, fsync=True)
     ledger = await Ledger.open(settings, merge_policy=POLICY)
     try:
-        async with asyncio.timeout(60):
-            while (await ledger.stats()).unprojected:  # noqa: ASYNC110 - the projector tells nobody
-                await asyncio.sleep(0.02)
-        report = await ledger.maintain("merge", 60)
+        await until_projected(ledger)
+        report = await ledger.maintenance.run("merge", 60)
         assert report is not None
-        history = History(Location.of(settings), ledger)
+        history = History(Location.of(settings), ledger.records)
         page = await history.page("transcriptions", "ada", limit=10**6)
         talks = await history.page("conversations", "ada", limit=10**6)
         await history.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.contract.filled_history import fill
 from tests.contract.gateway import Running, running
 
 
@@ -21,3 +22,10 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Running]:
 async def client(gateway: Running) -> AsyncIterator[httpx.AsyncClient]:
     async with gateway.client() as client:
         yield client
+
+
+@pytest.fixture
+async def filled(gateway: Running) -> Running:
+    """The gateway with a history: see `fill`."""
+    await fill(gateway)
+    return gateway

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,31 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 from fastapi import FastAPI
 
-from audio.pcm import to_float
-from lakehouse.ledger import Ledger
-from lakehouse.objects import Objects
-from lakehouse.signing import Signer, home_secret
-from schemas.domain import Lane, Recognition, Seconds, SoundEvent, Span, SpeakerHint, Turn, Word
-from schemas.engines import (
-    Diarizer,
-    EngineInfo,
-    EventDetector,
-    RenderedChunk,
-    RenderRequest,
-    Slot,
-    VoiceProfile,
-    VoiceWindows,
-)
-from schemas.settings import ServerSettings, Settings, StorageSettings
-from serve import engines
-from serve.asr.deployment import RecognizerDeployment
-from serve.gateway.app import create_app
-from serve.gateway.services import Services
-from serve.slots import SlotStatus, look
-from serve.tts.deployment import SynthesizerDeployment, stream
+from lakehouse.ledger.ledger import Ledger
+from lakehouse.storage.objects import Objects
+from lakehouse.storage.signed_urls import home_secret
+from schemas.domain import Slot
+from schemas.engines import EngineInfo
+from schemas.language_model import ChatDelta, ChatRequest
+from schemas.settings import EngineSettings, ServerSettings, Settings, StorageSettings
+from schemas.speech import RenderedChunk, RenderRequest, VoiceProfile
+from schemas.speech_engines import SlotStatus
+from serve.engines import registry
+from serve.engines.asr.deployment import RecognizerDeployment
+from serve.engines.in_process import InProcessEngines
+from serve.engines.language_models.deployment import LanguageModelDeployment
+from serve.engines.status import probe_slots
+from serve.engines.tts.deployment import SynthesizerDeployment, stream
+from serve.gateway.dependencies import Services
+from serve.gateway.fastapi_app import create_app
 
 USER_KEY = "fx_user_of_the_contract_tests"
 OTHER_KEY = "fx_other_account_of_the_tests"
@@ -81,28 +74,16 @@ class _Response:
         self._closing = asyncio.ensure_future(self._chunks.aclose())
 
 
-class LocalEngines:
-    """The engines in this process, loaded when first used; recogniser and synthesiser in their replicas' own code."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    @cached_property
-    def recognizer(self) -> Any:
-        """The recogniser's replica: its queue, its batches, and what it says of its capabilities."""
-        return RecognizerDeployment.func_or_class(self._settings)
-
-    @cached_property
-    def _diarizer(self) -> Diarizer:
-        return engines.build_diarizer(self._settings)
-
-    @cached_property
-    def _events(self) -> EventDetector:
-        return engines.build_event_detector(self._settings)
+class LocalEngines(InProcessEngines):
+    """All engines in this process, loaded when first used, in their replicas' own code."""
 
     @cached_property
     def synthesizer(self) -> _Remote:
         return _Remote(SynthesizerDeployment.func_or_class(self._settings))
+
+    async def recognizer_replica(self) -> Any:
+        """Its queue, its batches, and what it says of its capabilities."""
+        return await self._replica(RecognizerDeployment)
 
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderedChunk, None]:
         async for chunk in stream(self.synthesizer, request):
@@ -112,41 +93,31 @@ class LocalEngines:
         profile, similarity = await self.synthesizer._replica.match(pcm, voice_id)
         return profile, similarity, (await self.synthesizer._replica.info()).revision
 
-    async def recognize(self, pcm: bytes, lane: Lane = "interactive") -> Recognition:
-        replica = await asyncio.to_thread(lambda: self.recognizer)
-        recognition: Recognition = await replica.recognize(pcm, lane)
-        return recognition
+    @cached_property
+    def language_model_replica(self) -> Any:
+        return LanguageModelDeployment.func_or_class(self._settings)
 
-    async def observe(self, pcm: bytes, speech: Sequence[Span], offset_secs: Seconds, lane: Lane) -> VoiceWindows:
-        samples = to_float(np.frombuffer(pcm, "<i2"))
-        return await asyncio.to_thread(lambda: self._diarizer.observe(samples, speech, offset_secs))
+    async def language_model(self) -> EngineInfo:
+        info: EngineInfo = await self.language_model_replica.info()
+        return info
 
-    async def resolve(self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint) -> list[Turn]:
-        return await asyncio.to_thread(lambda: self._diarizer.resolve(windows, speech, hint))
-
-    async def event_detector(self) -> EngineInfo:
-        return await asyncio.to_thread(lambda: self._events.info)
-
-    async def observe_events(self, pcm: bytes, offset_secs: Seconds, lane: Lane) -> list[SoundEvent]:
-        samples = to_float(np.frombuffer(pcm, "<i2"))
-        return await asyncio.to_thread(lambda: self._events.observe(samples, offset_secs))
-
-    async def detect_events(
-        self, speech: Sequence[Span], words: Sequence[Word], duration_secs: Seconds, heard: Sequence[SoundEvent]
-    ) -> list[SoundEvent]:
-        return await asyncio.to_thread(lambda: self._events.detect(speech, words, duration_secs, heard))
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        async with aclosing(self.language_model_replica.chat(request)) as portions:
+            async for portion in portions:
+                for delta in portion:
+                    yield delta
 
     async def slots(self) -> list[SlotStatus]:
         async def describe(slot: Slot) -> EngineInfo:
-            return engines.describe_slot(self._settings, slot)
+            return registry.describe_slot(self._settings, slot)
 
-        return await look(self._settings, {slot: partial(describe, slot) for slot in engines.SLOTS})
+        return await probe_slots(self._settings, {slot: partial(describe, slot) for slot in registry.SLOTS})
 
     def close(self) -> None:
         # A replica ends what it has started when it goes.
-        self.__dict__.pop("recognizer", None)
         self.__dict__.pop("synthesizer", None)
-        gc.collect()
+        self.__dict__.pop("language_model_replica", None)
+        super().close()
 
 
 @dataclass
@@ -163,29 +134,38 @@ class Running:
         return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
 
 
+def quick_settings(home: Path, synthesizer: str = "espeak") -> Settings:
+    """Tables that are not synced, and by default the synthesiser that speaks at once."""
+    return Settings(
+        server=ServerSettings(home=home),
+        storage=StorageSettings(fsync=False),
+        engines=EngineSettings(tts_engine=synthesizer),
+    )
+
+
 @asynccontextmanager
 async def running(home: Path, settings: Settings | None = None) -> AsyncIterator[Running]:
     """A gateway over a new ledger in ``home``, with a user's, a stranger's and the operator's key."""
-    settings = settings or Settings(server=ServerSettings(home=home), storage=StorageSettings(fsync=False))
+    settings = settings or quick_settings(home)
     ledger = await Ledger.open(settings)
     local = LocalEngines(settings)
     try:
-        await ledger.create_key("default", "tests", ("user",), USER_KEY)
-        await ledger.create_key("other", "tests", ("user",), OTHER_KEY)
-        await ledger.create_key("operator", "tests", ("operator", "user"), OPERATOR_KEY)
+        await ledger.keys.create("default", "tests", ("user",), USER_KEY)
+        await ledger.keys.create("other", "tests", ("user",), OTHER_KEY)
+        await ledger.keys.create("operator", "tests", ("operator", "admin", "user"), OPERATOR_KEY)
         objects = Objects.of(settings)
-        services = Services(
+        services = Services.build(
             settings=settings,
             ledger=ledger,
             objects=objects,
-            signer=Signer(objects, home_secret(settings.home)),
+            secret=home_secret(settings.home),
             engines=local,
-            engine_revision=engines.engine_revision(settings),
+            engine_revision=registry.engine_revision(settings),
         )
         try:
             yield Running(create_app(services), services, ledger)
         finally:
-            await services.speech.drain()
+            await services.close()
     finally:
         local.close()
         await ledger.close()

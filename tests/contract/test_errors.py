@@ -10,19 +10,23 @@ import pytest
 
 from schemas import errors, wire
 from schemas.settings import LimitSettings, ServerSettings, Settings, StorageSettings
+from serve.gateway.access import AccessRules
 from tests.contract.gateway import OPERATOR_KEY, Running, running
+from tests.support.archive_kit import wav
 
-OPEN_ROUTES = re.compile(r"/health|/ready|/objects/.*|/openapi.json|/docs.*|/vui/voices.*|/vui/v1/tts")
-"""What the contract leaves open: health, signed links, built-in voices and rendering with them."""
+pytestmark = pytest.mark.contract
 
 
 def _protected(gateway: Running) -> list[tuple[str, str]]:
-    return [
-        (method.upper(), re.sub(r"{[^}]+}", "1", path))
-        for path, methods in gateway.app.openapi()["paths"].items()
-        for method in methods
-        if not OPEN_ROUTES.fullmatch(path)
-    ]
+    """What needs a key: all but health, signed links, built-in voices and rendering with them."""
+    rules = AccessRules.of(gateway.services.settings)
+    found = []
+    for path, methods in gateway.app.openapi()["paths"].items():
+        rule = rules.find(path)
+        assert rule is not None
+        open_to_all = {method for method in methods if rule.optional or rules.is_open(method.upper(), path, rule)}
+        found += [(method.upper(), re.sub(r"{[^}]+}", "1", path)) for method in methods if method not in open_to_all]
+    return found
 
 
 def _check_shape(response: httpx.Response) -> dict[str, Any]:
@@ -97,8 +101,9 @@ async def test_a_stream_over_the_limit_is_413_and_leaves_nothing(tmp_path: Any) 
     async with running(tmp_path / "home", settings) as gateway, gateway.client() as client:
 
         async def chunks() -> Any:
+            yield wav("the beginning of something long")
             for _ in range(20):
-                yield b"RIFF" + bytes(9_996)
+                yield bytes(10_000)
 
         response = await client.post("/submit", content=chunks())
         assert response.status_code == 413
@@ -106,13 +111,13 @@ async def test_a_stream_over_the_limit_is_413_and_leaves_nothing(tmp_path: Any) 
         assert not [path for path in (tmp_path / "home" / "data" / "objects").rglob("*") if path.is_file()]
 
 
-async def test_an_unexpected_failure_says_nothing_of_its_cause(gateway: Running) -> None:
-    @gateway.app.get("/broken")
-    async def broken() -> None:
+async def test_an_unexpected_failure_says_nothing_of_its_cause(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
         raise RuntimeError("a secret detail")
 
+    monkeypatch.setattr(gateway.services.transcriptions, "page", broken)
     async with gateway.client() as client:
-        response = await client.get("/broken")
+        response = await client.get("/transcriptions")
     assert response.status_code == 500
     error = _check_shape(response)
     assert error["code"] == "internal_error"

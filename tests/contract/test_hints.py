@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from audio.pcm import to_int16
 from schemas.domain import SAMPLE_RATE_HZ
 from tests.contract.gateway import Running
 from tests.integration.test_long_files import instance
-from tests.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, say, sequence
+from tests.support.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, say, sequence
+
+pytestmark = pytest.mark.contract
 
 
 def wav_of_two_voices() -> bytes:
@@ -62,7 +65,7 @@ async def test_what_is_known_reaches_the_worker(gateway: Running, client: httpx.
         ({"min_speakers": 2, "max_speakers": 5}, (2, 5)),
     ):
         answer = await client.post("/submit", params=hints, content=body)
-        claim = await gateway.ledger.claim("w", 0)
+        claim = await gateway.ledger.jobs.claim("w", 0)
         assert claim is not None
         assert claim.job.id == answer.json()["id"]
         speakers = claim.job.options.speakers

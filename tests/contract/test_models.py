@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from schemas import wire
 from schemas.settings import EngineSettings, ServerSettings, Settings, StorageSettings
-from serve.engines import SLOTS
+from serve.engines.registry import SLOTS
 from tests.contract.gateway import OPERATOR_KEY, Running, running
+
+pytestmark = pytest.mark.contract
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ async def test_every_slot_is_listed(tmp_path: Path) -> None:
         assert model["revision"]
         assert model["capabilities"]
         assert model["replicas"] >= 1
-    listening = [model["revision"] for model in body["data"] if model["slot"] != "synthesizer"]
+    listening = [model["revision"] for model in body["data"] if model["slot"] not in ("synthesizer", "language_model")]
     assert all(revision in ready["engine_revision"] for revision in listening), "results are kept by what is listed"
 
 
@@ -46,7 +49,7 @@ async def test_a_slot_that_cannot_serve_says_why_and_the_rest_is_listed(broken: 
     async with broken.client() as client:
         body = (await client.get("/v1/models")).json()
     found = {model["slot"]: model for model in body["data"]}
-    assert [slot for slot in SLOTS if found[slot]["ready"]] == ["diarizer", "event_detector"]
+    assert [slot for slot in SLOTS if found[slot]["ready"]] == ["diarizer", "event_detector", "language_model"]
     assert found["recognizer"]["id"] == "/nope"
     assert found["recognizer"]["engine"] == "nemo"
     assert found["recognizer"]["revision"] is None
@@ -66,19 +69,19 @@ async def test_ready_stays_503_with_every_reason(broken: Running) -> None:
 async def test_the_operator_sees_it_beside_the_jobs(broken: Running) -> None:
     async with broken.client(OPERATOR_KEY) as client:
         body = (await client.get("/operator/status")).json()
-    assert [engine["ready"] for engine in body["engines"]] == [False, True, True, False]
+    assert [engine["ready"] for engine in body["engines"]] == [False, True, True, False, True]
     assert "jobs" in body
 
 
-async def test_a_recording_is_accepted_and_kept_by_no_revision_that_ever_serves(broken: Running) -> None:
+async def test_a_recording_is_accepted_without_an_engine_and_cached_under_no_real_revision(broken: Running) -> None:
     assert broken.services.engine_revision.startswith("recognizer-unavailable+")
 
 
 @pytest.mark.parametrize("lane", ["interactive", "archive"])
-async def test_both_lanes_are_heard(tmp_path: Path, lane: str) -> None:
+async def test_both_lanes_are_served(tmp_path: Path, lane: str) -> None:
     async with running(tmp_path) as gateway, gateway.client(OPERATOR_KEY) as client:
-        answer = await client.post("/operator/recognize", params={"lane": lane}, content=bytes(16_000))
+        answer = await client.post("/operator/recognize", params={"lane": lane}, content=wire.pack({}, bytes(16_000)))
         assert answer.json()["words"] == []
-        wrong = await client.post("/operator/recognize", params={"lane": "express"}, content=bytes(16_000))
+        wrong = await client.post("/operator/recognize", params={"lane": "express"}, content=wire.pack({}, bytes(16_000)))
     assert wrong.status_code == 422
     assert wrong.json()["error"]["param"] == "lane"

@@ -2,173 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-import numpy as np
 import pytest
 import pytest_asyncio
 import torch
 
-from audio.decode import Decoder
-from audio.vad import VoiceActivity
-from flows.client import OperatorClient
-from flows.steps import Tools
-from flows.worker import Worker
-from lakehouse.rows import job_from_row
-from schemas.domain import SAMPLE_RATE_HZ, Recognition, Span
-from schemas.engines import Recognizer, Samples
 from schemas.settings import EngineSettings, JobSettings, ServerSettings, Settings, StorageSettings
-from scripts.word_speech import Utterance
-from tests import scenes, speech
-from tests.contract.gateway import OPERATOR_KEY, USER_KEY, Running, running
-from tests.contract.speaking import served, until
-from tests.e2e import recordings
-from tests.spoken_words import SENTENCES, one_after_another, plain, spoken
-from tests.tiny_diarizers import save_titanet
-from tests.tiny_recognizers import CTC, MODELS, TDT
+from tests.contract.production_platform import (
+    SAID,
+    Found,
+    all_at_once,
+    cue_between,
+    platform,
+    sent,
+)
+from tests.support.spoken_words import SENTENCES, plain
+from tests.support.tiny_diarizers import save_titanet
+from tests.support.tiny_recognizers import CTC, MODELS, TDT
 
 # NeMo and what it brings: deprecations of their own making.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(nemo|lhotse|lightning|pydub|numba|torch|hydra).*")
-
-CUE_GAP_SECS = 0.5
-SAID = {f"{voice} {number}": (text, voice) for number, text in enumerate(SENTENCES) for voice in ("en-us", "en-us+f2")}
-"""What is said in each recording of one voice, and by which."""
-
-
-def cue_between() -> tuple[Utterance, Span]:
-    """Two sentences with a gasp between them, and where it lies."""
-    before, after = spoken(SENTENCES[0], SENTENCES[3])
-    gasp = np.float32(0.5) * scenes.cue("gasp", 120.0, 2_000_000)
-    start = before.samples.size / SAMPLE_RATE_HZ + CUE_GAP_SECS
-    span = Span(start, start + gasp.size / SAMPLE_RATE_HZ)
-    return one_after_another([before, Utterance(gasp, (), ()), after], CUE_GAP_SECS), span
-
-
-def sent() -> dict[str, tuple[Utterance, dict[str, Any]]]:
-    """Every recording by name, and what is asked about it."""
-    found: dict[str, tuple[Utterance, dict[str, Any]]] = {
-        name: (spoken(text, voice=voice)[0], {"num_speakers": 1}) for name, (text, voice) in SAID.items()
-    }
-    turns = [spoken(SENTENCES[0])[0], spoken(SENTENCES[2], voice="en-us+f2")[0]]
-    found["two voices"] = (one_after_another(turns, 0.8), {"num_speakers": 2})
-    found["gasp"] = (cue_between()[0], {"num_speakers": 1, "non_speech": True})
-    return found
-
-
-def floored(samples: Samples) -> Samples:
-    """With the noise of a room at -60 dBFS under it."""
-    return samples + speech.noise(samples.size / SAMPLE_RATE_HZ + 1, 1e-3)[: samples.size]
-
-
-class Overheard:
-    """Before a replica's recogniser: notes how many utterances each call has, and holds the calls back until let go."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        self._recognize: Callable[[Sequence[Samples]], list[Recognition]] = recognizer.recognize
-        self.sizes: list[int] = []
-        self.go = threading.Event()
-        recognizer.recognize = self  # type: ignore[method-assign]
-
-    def __call__(self, utterances: Sequence[Samples]) -> list[Recognition]:
-        self.go.wait(60)
-        self.sizes.append(len(utterances))
-        return self._recognize(utterances)
-
-
-@dataclass(frozen=True)
-class Platform:
-    """Gateway, worker and replicas in this process; ``client`` speaks to it over HTTP."""
-
-    gateway: Running
-    client: httpx.AsyncClient
-    overheard: Overheard
-
-    @property
-    def waiting(self) -> int:
-        """Utterances in the recogniser's queue."""
-        return len(self.gateway.services.engines.recognizer._loaded.engine.admission._lanes)  # type: ignore[attr-defined]
-
-    async def submit(self, name: str, **changes: Any) -> dict[str, Any]:
-        recording, params = sent()[name]
-        body = recordings.wav(floored(recording.samples))
-        answer = await self.client.post("/submit", content=body, params={"filename": f"{name}.wav", **params, **changes})
-        return dict(answer.raise_for_status().json())
-
-    async def completed(self, job_id: int) -> dict[str, Any]:
-        await self.client.get(f"/transcriptions/{job_id}/events")  # ends when the job does
-        answer = await self.client.get(f"/transcriptions/{job_id}", params={"word_level_timestamps": True})
-        body = dict(answer.raise_for_status().json())
-        assert body["status"] == "completed", body
-        return body
-
-    async def revision_of(self, job_id: int) -> str | None:
-        row = await self.gateway.services.history.get("transcriptions", "default", job_id)
-        assert row is not None
-        return job_from_row(row).engine_revision
-
-
-@asynccontextmanager
-async def platform(home: Path, settings: Settings) -> AsyncIterator[Platform]:
-    scratch = home / "scratch"
-    scratch.mkdir(exist_ok=True)
-    headers = {"Authorization": USER_KEY}
-    async with running(home, settings) as gateway, served(gateway) as address, Decoder(settings.limits) as decoder:
-        engines: Any = gateway.services.engines
-        # All loaded before the first job: what imports for seconds keeps no lease.
-        await engines.recognize(bytes(SAMPLE_RATE_HZ))
-        await engines.event_detector()
-        await engines.observe(bytes(2 * SAMPLE_RATE_HZ), [Span(0.0, 1.0)], 0.0, "interactive")
-        overheard = Overheard(engines.recognizer._loaded.engine.recognizer)
-        operator = OperatorClient(f"http://{address}", OPERATOR_KEY)
-        at_once = await operator.utterances_at_once()
-        voice_activity = VoiceActivity()
-        tools = Tools(operator, decoder, voice_activity, settings.engines, at_once, settings.jobs, home / "blocks")
-        working = asyncio.create_task(Worker(settings, tools, scratch).run())
-        try:
-            async with httpx.AsyncClient(base_url=f"http://{address}", headers=headers, timeout=60) as client:
-                yield Platform(gateway, client, overheard)
-        finally:
-            overheard.go.set()
-            working.cancel()
-            await asyncio.wait([working])
-            await operator.close()
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one model made of all recordings: transcripts by name, and what the platform says of them."""
-
-    bodies: dict[str, dict[str, Any]]
-    submitted: dict[str, dict[str, Any]]
-    """Answers to the first submission of each."""
-    revisions: dict[str, str | None]
-    batches: list[int]
-    models: dict[str, dict[str, Any]]
-    ready: dict[str, Any]
-
-
-async def all_at_once(here: Platform, names: Sequence[str]) -> Found:
-    """Sends these recordings, lets the recogniser begin when an utterance of each has come, and waits for the ends."""
-    answers = dict(zip(names, await asyncio.gather(*(here.submit(name) for name in names)), strict=True))
-    new = [name for name in names if not answers[name]["cached"]]
-    await until(lambda: here.waiting >= len(new) - 1, 60)  # one more may be in the recogniser's hands
-    here.overheard.go.set()
-    bodies = {name: await here.completed(answers[name]["id"]) for name in names}
-    return Found(
-        bodies=bodies,
-        submitted=answers,
-        revisions={name: await here.revision_of(answers[name]["id"]) for name in names},
-        batches=list(here.overheard.sizes),
-        models={model["slot"]: model for model in (await here.client.get("/v1/models")).json()["data"]},
-        ready=(await here.client.get("/ready")).json(),
-    )
+pytestmark = [
+    pytest.mark.contract,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:(nemo|lhotse|lightning|pydub|numba|torch|hydra).*"),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -283,7 +143,7 @@ def test_every_word_is_there_in_its_place(model: str, request: pytest.FixtureReq
 
 
 @pytest.mark.parametrize("model", ["tdt", "ctc"])
-def test_utterances_of_many_recordings_are_heard_together(model: str, request: pytest.FixtureRequest) -> None:
+def test_utterances_of_many_recordings_share_batches(model: str, request: pytest.FixtureRequest) -> None:
     found: Found = request.getfixturevalue(model)
     assert sum(found.batches) == sum(body["num_chunks"] for body in found.bodies.values())
     assert max(found.batches) >= len(found.bodies) / 2
@@ -310,7 +170,7 @@ def test_words_of_one_that_does_not_are_written_as_sentences(ctc: Found) -> None
 
 
 @pytest.mark.parametrize("model", ["tdt", "ctc"])
-def test_a_gasp_stands_where_it_was_and_only_where_it_was_asked_for(model: str, request: pytest.FixtureRequest) -> None:
+def test_a_gasp_is_in_the_text_at_its_time_and_only_if_requested(model: str, request: pytest.FixtureRequest) -> None:
     found: Found = request.getfixturevalue(model)
     _, span = cue_between()
     body = found.bodies["gasp"]
@@ -327,11 +187,12 @@ def test_a_gasp_stands_where_it_was_and_only_where_it_was_asked_for(model: str, 
 def test_the_number_of_speakers_that_is_known_holds_for_a_nemo_model(tdt: Found) -> None:
     assert tdt.models["diarizer"]["engine"] == "nemo-embeddings"
     for name, (_, asked) in sent().items():
-        speakers = {segment["speaker"] for segment in tdt.bodies[name]["segments"]}
+        body = tdt.bodies[name]
+        speakers = {part["speaker"] for part in (*body["segments"], *body["turns"])}
         assert 1 <= len(speakers) == tdt.bodies[name]["num_speakers"] <= asked["num_speakers"]
 
 
-def test_every_word_goes_to_who_said_it(other_diarizer: Found) -> None:
+def test_every_word_has_its_speaker(other_diarizer: Found) -> None:
     body = other_diarizer.bodies["two voices"]
     assert body["text"] == f"SPEAKER_0: {SENTENCES[0]}\nSPEAKER_1: {SENTENCES[2]}"
     assert body["num_speakers"] == 2
@@ -348,7 +209,7 @@ def test_results_name_the_models_they_came_from(tdt: Found, ctc: Found) -> None:
     assert tdt.models["event_detector"]["revision"] == ctc.models["event_detector"]["revision"]
 
 
-def test_a_recording_sent_again_is_answered_by_what_is_kept(tdt: Found, again: Again) -> None:
+def test_a_recording_sent_again_is_answered_from_the_cache(tdt: Found, again: Again) -> None:
     for name, body in again.cached.items():
         assert not tdt.submitted[name]["cached"]
         assert (body["cached"], body["answered"]) == (True, "completed")
@@ -357,16 +218,14 @@ def test_a_recording_sent_again_is_answered_by_what_is_kept(tdt: Found, again: A
         }
 
 
-def test_other_models_are_never_answered_by_what_the_first_ones_heard(
-    tdt: Found, ctc: Found, other_diarizer: Found
-) -> None:
+def test_other_models_never_use_cached_results_of_the_first(tdt: Found, ctc: Found, other_diarizer: Found) -> None:
     for found in (ctc, other_diarizer):
         assert found.ready["engine_revision"] != tdt.ready["engine_revision"]
         assert not any(answer["cached"] for answer in found.submitted.values())
         assert sum(found.batches) == sum(body["num_chunks"] for body in found.bodies.values()), "all is heard anew"
 
 
-def test_what_is_heard_alone_is_what_was_heard_in_a_batch(tdt: Found, again: Again) -> None:
+def test_recognition_is_the_same_alone_and_in_a_batch(tdt: Found, again: Again) -> None:
     for name, body in again.alone.items():
         assert body["cached"] is False
         assert body["text"] == tdt.bodies[name]["text"]

@@ -22,10 +22,12 @@ from audio.resample import Resampler
 from schemas.domain import SAMPLE_RATE_HZ, SPEECH_RATE_HZ
 from schemas.engines import Samples
 from schemas.settings import EngineSettings, ServerSettings, Settings, SpeechSettings, StorageSettings
-from serve.tts.generation import longest_secs
-from tests import speech, synthesizers
+from serve.engines.tts.token_generation import longest_secs
 from tests.contract.gateway import Running, running
 from tests.contract.speaking import MAEVE, pcm_of, served, until
+from tests.support import speech, synthesizers
+
+pytestmark = pytest.mark.contract
 
 TEXT = "I see."
 ASK: dict[str, Any] = {"voice": MAEVE, "input": TEXT, "verify_chunks": False}
@@ -147,7 +149,7 @@ class TestCsm:
             silent = await cloned(client, speech.silence(3.0), text=said)
             assert (silent.status_code, silent.json()["error"]["code"]) == (400, "silent_clip")
 
-    async def test_of_a_long_clip_the_beginning_is_taken_with_what_is_heard_in_it(self, gateway: Running) -> None:
+    async def test_of_a_long_clip_the_beginning_is_used_with_its_own_transcript(self, gateway: Running) -> None:
         sentences = [0.8 * speech.say(text, *speech.LOW_VOICE) for text in speech.SENTENCES[:4]]
         samples = np.concatenate([part for sentence in sentences for part in (sentence, speech.silence(0.5))])
         assert samples.size > 11 * SAMPLE_RATE_HZ

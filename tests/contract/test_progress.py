@@ -9,20 +9,22 @@ from typing import Any
 import httpx
 import pytest
 
-from lakehouse.ledger import Ledger
-from lakehouse.results import attempt_key, put_result
+from lakehouse.ledger.ledger import Ledger
+from lakehouse.storage.result_objects import attempt_key, put_result
 from schemas.domain import Claim, JobStatus, Progress, Segment
 from schemas.errors import Conflict
 from tests.contract.gateway import OPERATOR_KEY, OTHER_KEY, Running
-from tests.lakehouse_kit import home, new_job, outcome, transcript
+from tests.support.lakehouse_kit import home, new_job, outcome, transcript
+
+pytestmark = pytest.mark.contract
 
 REPORT = {"stage": "transcribing", "fraction": 0.5, "eta_secs": 12.34}
 BLOCKS = [[[0, 0, "good morning", 0.5, 1.5]], [[0, 0, "dentists", 61.0, 62.0], [0, 1, "all", 63.0, 64.0]]]
 
 
 async def claimed(gateway: Running, content: str = "interview") -> Claim:
-    await gateway.ledger.create_job(new_job(content, account="default"))
-    claim = await gateway.ledger.claim("w", 0)
+    await gateway.ledger.jobs.create(new_job(content, account="default"))
+    claim = await gateway.ledger.jobs.claim("w", 0)
     assert claim is not None
     return claim
 
@@ -36,7 +38,7 @@ async def report(gateway: Running, claim: Claim, **changes: Any) -> httpx.Respon
 async def finish(gateway: Running, claim: Claim) -> None:
     key = attempt_key(claim.job, 1)
     await put_result(gateway.services.objects, key, transcript())
-    await gateway.ledger.complete(claim.job.id, claim.lease, outcome(claim.job, result_key=key), transcript())
+    await gateway.ledger.jobs.complete(claim.job.id, claim.lease, outcome(claim.job, result_key=key), transcript())
 
 
 def parsed(body: str) -> list[tuple[str, dict[str, Any]]]:
@@ -52,9 +54,9 @@ def parsed(body: str) -> list[tuple[str, dict[str, Any]]]:
 async def test_progress_is_shown_while_a_job_is_processed_and_only_then(
     gateway: Running, client: httpx.AsyncClient
 ) -> None:
-    await gateway.ledger.create_job(new_job(account="default"))
+    await gateway.ledger.jobs.create(new_job(account="default"))
     assert "progress" not in (await client.get("/transcriptions/1")).json()
-    claim = await gateway.ledger.claim("w", 0)
+    claim = await gateway.ledger.jobs.claim("w", 0)
     assert claim is not None
     assert (await client.get("/transcriptions/1")).json()["progress"] == {"stage": "starting", "fraction": 0.0}
     assert (await report(gateway, claim)).json() == {"blocks": 0}
@@ -77,7 +79,7 @@ async def test_blocks_come_once_in_order_and_never_with_a_hole(gateway: Running)
     assert (await report(gateway, claim, blocks=BLOCKS[1:], first_block=1)).json() == {"blocks": 0}
     assert (await report(gateway, claim, blocks=BLOCKS[:1])).json() == {"blocks": 1}
     assert (await report(gateway, claim, blocks=BLOCKS)).json() == {"blocks": 2}
-    seen = await gateway.ledger.watch("default", claim.job.id, 1, None, 0)
+    seen = await gateway.ledger.jobs.watch("default", claim.job.id, 1, None, 0)
     assert seen.blocks == ((Segment(0, 0, "dentists", 61.0, 62.0), Segment(0, 1, "all", 63.0, 64.0)),)
 
 
@@ -92,7 +94,7 @@ async def test_events_stream_progress_blocks_and_segments_and_end_with_the_statu
     await report(gateway, claim, fraction=0.75, blocks=BLOCKS[1:], first_block=1)
     await watched_by_a_stream(gateway.ledger)
     await finish(gateway, claim)
-    response = await asyncio.wait_for(stream, 10)
+    response = await asyncio.wait_for(stream, 60)
     assert response.headers["content-type"].startswith("text/event-stream")
     events = parsed(response.text)
     assert [name for name, _ in events] == [
@@ -107,13 +109,13 @@ async def test_events_stream_progress_blocks_and_segments_and_end_with_the_statu
     assert [name for name, _ in parsed(again.text)] == ["segment", "segment", "status"]
 
 
-async def test_a_stream_that_comes_back_goes_on_after_its_last_block(gateway: Running, client: httpx.AsyncClient) -> None:
+async def test_a_reconnected_stream_continues_after_its_last_block(gateway: Running, client: httpx.AsyncClient) -> None:
     claim = await claimed(gateway)
     await report(gateway, claim, blocks=BLOCKS)
     stream = asyncio.create_task(client.get("/transcriptions/1/events", headers={"Last-Event-ID": "1"}))
     await watched_by_a_stream(gateway.ledger)
     await client.post("/transcriptions/1/cancel")
-    events = parsed((await asyncio.wait_for(stream, 10)).text)
+    events = parsed((await asyncio.wait_for(stream, 60)).text)
     assert [data["block"] for name, data in events if name == "block"] == [1]
     assert events[-1] == ("status", {"id": 1, "status": "cancelled"})
 
@@ -121,15 +123,15 @@ async def test_a_stream_that_comes_back_goes_on_after_its_last_block(gateway: Ru
 async def test_a_silent_stream_says_that_it_lives_and_ends_with_a_deletion(
     gateway: Running, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serve.gateway.routes.progress.HEARTBEAT_SECS", 0.05)
+    monkeypatch.setattr("serve.services.transcriptions.WATCH_SECS", 0.05)
     await claimed(gateway)
     stream = asyncio.create_task(client.get("/transcriptions/1/events"))
     first = await watched_by_a_stream(gateway.ledger)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while await watched_by_a_stream(gateway.ledger) is first:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     await client.delete("/transcriptions/1")
-    text = (await asyncio.wait_for(stream, 10)).text
+    text = (await asyncio.wait_for(stream, 60)).text
     assert text.count(": still here\n\n") >= 1
     assert parsed(text)[-1] == ("status", {"id": 1, "status": "deleted"})
 
@@ -141,19 +143,19 @@ async def test_a_processing_job_is_cancelled_and_its_worker_learns_it(gateway: R
     assert (await client.post("/transcriptions/1/cancel")).json() == {"id": 1, "status": "cancelled"}
     assert (await client.get("/transcriptions/1")).json()["status"] == "cancelled"
     with pytest.raises(Conflict):
-        await gateway.ledger.renew(1, claim.lease)
+        await gateway.ledger.jobs.renew(1, claim.lease)
     with pytest.raises(Conflict):
-        await gateway.ledger.complete(1, claim.lease, outcome(claim.job), transcript())
+        await gateway.ledger.jobs.complete(1, claim.lease, outcome(claim.job), transcript())
 
 
-async def test_a_waiting_job_that_is_cancelled_is_claimed_by_nobody(gateway: Running, client: httpx.AsyncClient) -> None:
-    await gateway.ledger.create_job(new_job("one", account="default"))
-    await gateway.ledger.create_job(new_job("two", account="default"))
+async def test_a_cancelled_waiting_job_is_never_claimed(gateway: Running, client: httpx.AsyncClient) -> None:
+    await gateway.ledger.jobs.create(new_job("one", account="default"))
+    await gateway.ledger.jobs.create(new_job("two", account="default"))
     assert (await client.post("/transcriptions/1/cancel")).status_code == 200
-    claim = await gateway.ledger.claim("w", 0)
+    claim = await gateway.ledger.jobs.claim("w", 0)
     assert claim is not None
     assert claim.job.id == 2
-    assert await gateway.ledger.claim("w", 0) is None
+    assert await gateway.ledger.jobs.claim("w", 0) is None
 
 
 async def test_what_is_final_cannot_be_cancelled_and_strangers_see_nothing(
@@ -172,26 +174,29 @@ async def test_what_is_final_cannot_be_cancelled_and_strangers_see_nothing(
 async def test_a_cancellation_outlives_the_ledger_and_progress_does_not(tmp_path: Any) -> None:
     settings = home(tmp_path)
     ledger = await Ledger.open(settings)
-    await ledger.create_job(new_job("one"))
-    await ledger.create_job(new_job("two"))
-    await ledger.cancel_job("ada", 1)
-    claim = await ledger.claim("w", 0)
+    await ledger.jobs.create(new_job("one"))
+    await ledger.jobs.create(new_job("two"))
+    await ledger.jobs.cancel("ada", 1)
+    claim = await ledger.jobs.claim("w", 0)
     assert claim is not None
-    await ledger.report(2, claim.lease, Progress("transcribing", 0.5), 0, [(Segment(0, 0, "a", 0.0, 1.0),)])
+    await ledger.jobs.report(2, claim.lease, Progress("transcribing", 0.5), 0, [(Segment(0, 0, "a", 0.0, 1.0),)])
     await ledger.close()
     ledger = await Ledger.open(settings)
     try:
-        assert (await ledger.watch("ada", 1, 0, None, 0)).status is JobStatus.CANCELLED
-        assert (await ledger.watch("ada", 2, 0, None, 0)).progress == Progress("starting")
+        assert (await ledger.jobs.watch("ada", 1, 0, None, 0)).status is JobStatus.CANCELLED
+        assert (await ledger.jobs.watch("ada", 2, 0, None, 0)).progress == Progress("starting")
         # The worker is told that blocks are missing here, and sends them again.
-        assert await ledger.report(2, claim.lease, Progress("transcribing", 0.6), 1, [(Segment(0, 0, "b", 2.0, 3.0),)]) == 0
+        assert (
+            await ledger.jobs.report(2, claim.lease, Progress("transcribing", 0.6), 1, [(Segment(0, 0, "b", 2.0, 3.0),)])
+            == 0
+        )
     finally:
         await ledger.close()
 
 
 async def watched_by_a_stream(ledger: Ledger) -> object:
     """Wait until a stream has sent what is known and waits for more; which of its waits it is."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not ledger._board._waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     return next(iter(ledger._board._waiting[1]))

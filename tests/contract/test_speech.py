@@ -15,11 +15,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lakehouse.location import Location
+from lakehouse.storage.location import Location
 from schemas.domain import SPEECH_RATE_HZ
-from schemas.settings import ServerSettings, Settings, SpeechSettings, StorageSettings
+from schemas.settings import EngineSettings, ServerSettings, Settings, SpeechSettings, StorageSettings
 from tests.contract.gateway import OTHER_KEY, USER_KEY, Running, running
 from tests.contract.speaking import MAEVE, SENTENCE, assert_is_speech, pcm_of, served, until
+
+pytestmark = pytest.mark.contract
 
 ASK: dict[str, Any] = {"voice": MAEVE, "input": SENTENCE, "verify_chunks": False}
 
@@ -42,7 +44,7 @@ async def test_voices_are_open_and_have_previews_that_differ(gateway: Running) -
     async with gateway.client(None) as anyone:
         voices = (await anyone.get("/vui/voices")).json()["voices"]
         assert {"maeve.h736bab09a", "abraham.h736bab09a", "harry.h736bab09a"} <= {v["voice_id"] for v in voices}
-        assert all(set(v) == {"voice_id", "preview_text"} for v in voices)
+        assert all(set(v) == {"voice_id", "preview_text", "language"} for v in voices)
         sounds = []
         for voice in voices[:3]:
             response = await anyone.get(f"/vui/voices/{voice['voice_id']}/preview")
@@ -124,13 +126,15 @@ async def test_max_secs_is_a_ceiling_and_zero_is_none(client: httpx.AsyncClient)
         ({"input": ""}, "input"),
         ({"input": 5}, "input"),
         ({"input": "x" * 100_001}, "input"),
-        ({"input": "\ud800 half a character"}, "input"),
         ({"input": " \n "}, "input"),
         ({"voice": ""}, "voice"),
         ({"voice": None}, "voice"),
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": 2.1}, "temperature"),
         ({"temperature": -0.1}, "temperature"),
+        ({"speed": 0.49}, "speed"),
+        ({"speed": 2.01}, "speed"),
+        ({"speed": "fast"}, "speed"),
         ({"max_secs": -1}, "max_secs"),
         ({"max_secs": "long"}, "max_secs"),
         ({"response_format": "aiff"}, "response_format"),
@@ -165,7 +169,7 @@ async def test_missing_fields_unknown_voices_broken_json_and_huge_bodies_are_ref
     assert (await post("/vui/v1/tts", params={"stream": "perhaps"}, json=ASK)).json()["error"]["param"] == "stream"
 
 
-async def test_a_wrong_key_is_told_and_a_voice_of_ones_own_needs_one(gateway: Running) -> None:
+async def test_a_wrong_key_is_refused_and_a_cloned_voice_needs_one(gateway: Running) -> None:
     async with gateway.client("fx_wrong") as wrong, gateway.client(None) as anyone, gateway.client(OTHER_KEY) as other:
         assert (await wrong.post("/vui/v1/tts", json=ASK)).status_code == 401
         own = {**ASK, "voice": "u-0123456789ab-01234567"}
@@ -173,15 +177,13 @@ async def test_a_wrong_key_is_told_and_a_voice_of_ones_own_needs_one(gateway: Ru
         assert (await other.post("/vui/v1/tts", json=own)).status_code == 404
 
 
-async def test_what_is_spoken_with_a_key_is_a_row_with_a_copy_within_a_second(
-    gateway: Running, client: httpx.AsyncClient
-) -> None:
+async def test_what_is_spoken_with_a_key_becomes_a_row_with_a_copy(gateway: Running, client: httpx.AsyncClient) -> None:
     async with gateway.client(None) as anyone:
         await anyone.post("/vui/v1/tts", json=ASK)
     response = await client.post("/vui/v1/tts", json={**ASK, "voice": "maeve", "temperature": 0.5})
-    began = time.monotonic()
-    while not (rows := await _renders(gateway)):
-        assert time.monotonic() - began < 1.0, "no row within a second"
+    async with asyncio.timeout(60):
+        while not (rows := await _renders(gateway)):  # noqa: ASYNC110 - a table tells nobody
+            await asyncio.sleep(0.02)
     (row,) = rows
     secs = pcm_of(response.content).size / SPEECH_RATE_HZ
     assert (row["account"], row["voice"], row["text"]) == ("default", MAEVE, SENTENCE)
@@ -196,7 +198,7 @@ async def test_what_is_spoken_with_a_key_is_a_row_with_a_copy_within_a_second(
 
 
 @pytest.mark.parametrize("stream", [1, 0])
-async def test_a_client_that_goes_away_ends_the_render_and_pays_for_what_was_said(gateway: Running, stream: int) -> None:
+async def test_a_disconnect_ends_the_render_and_bills_finished_sentences(gateway: Running, stream: int) -> None:
     engine = gateway.services.engines.synthesizer  # type: ignore[attr-defined]
     text = " ".join([SENTENCE] * 1000)
     ask = {**ASK, "input": text, "stream": stream}
@@ -230,6 +232,7 @@ async def test_renders_without_a_key_are_limited_by_address(tmp_path: Path) -> N
         server=ServerSettings(home=tmp_path),
         storage=StorageSettings(fsync=False),
         speech=SpeechSettings(anonymous_renders_per_minute=2, anonymous_chars_per_minute=200),
+        engines=EngineSettings(tts_engine="espeak"),
     )
     async with running(tmp_path, settings) as gateway, gateway.client(None) as anyone, gateway.client() as mine:
         short = {**ASK, "input": "Hello there."}

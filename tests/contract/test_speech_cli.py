@@ -6,12 +6,15 @@ import asyncio
 import json
 from pathlib import Path
 
+import click
 import pytest
 
-from serve.cli.main import main
-from serve.cli.output import FAILED, OK, USAGE
+from cli.main import main
+from cli.output import FAILED, OK
 from tests.contract.gateway import USER_KEY, Running
 from tests.contract.speaking import assert_is_speech, pcm_of, served
+
+pytestmark = pytest.mark.contract
 
 
 async def _run(gateway: Running, *arguments: str) -> int:
@@ -32,14 +35,14 @@ async def test_a_text_becomes_a_file_of_the_kind_its_name_says(gateway: Running,
     assert flac.read_bytes()[:4] == b"fLaC"
 
 
-async def test_what_cannot_be_said_leaves_no_file_and_says_why(
+async def test_text_that_cannot_be_rendered_leaves_no_file_and_an_error(
     gateway: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "a.wav"
     assert await _run(gateway, "say", "Hello.", "-o", str(target), "--voice", "nobody") == FAILED
     assert "nobody" in capsys.readouterr().err
-    assert await _run(gateway, "say", "Hello.", "-o", str(tmp_path / "a.doc")) == USAGE
-    assert await _run(gateway, "say", "Hello.", "-o", str(target), "--play") == USAGE
+    assert await _run(gateway, "say", "Hello.", "-o", str(tmp_path / "a.doc")) == click.UsageError.exit_code
+    assert await _run(gateway, "say", "Hello.", "-o", str(target), "--play") == click.UsageError.exit_code
     assert _left(tmp_path) == []
 
 

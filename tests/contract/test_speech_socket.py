@@ -7,12 +7,15 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import websockets
 
 from tests.contract.gateway import OTHER_KEY, USER_KEY, Running
 from tests.contract.speaking import MAEVE, SENTENCE, assert_is_speech, served, until
+
+pytestmark = pytest.mark.contract
 
 SPEAK: dict[str, Any] = {"type": "speak", "voice": MAEVE, "input": SENTENCE, "verify_chunks": False}
 
@@ -91,8 +94,8 @@ async def test_the_key_counts_for_each_speak(gateway: Running, url: str) -> None
         for token in (f"Bearer {USER_KEY}", None, USER_KEY):
             await ws.send(json.dumps({**SPEAK, "input": "Hello there.", **({"token": token} if token else {})}))
             assert (await _heard(ws))[0][-1]["type"] == "done"
-    await gateway.services.speech.drain()
-    assert (await gateway.ledger.stats()).tables["tts_renders"] >= 1
+    await gateway.services.speech.drain(60)
+    assert (await gateway.ledger.maintenance.stats()).tables["tts_renders"] >= 1
     keys = [key async for key, _ in gateway.services.objects.list("renders/default")]
     assert len(keys) == 2
 
@@ -135,3 +138,27 @@ async def test_a_socket_that_goes_away_ends_its_render(gateway: Running, url: st
         ws.transport.abort()
         took.append(await until(lambda: engine.under_way == 0))
     assert min(took) < 0.2, took
+
+
+async def test_half_a_surrogate_pair_is_replaced_on_the_socket_as_over_http(url: str) -> None:
+    """JSON may hold one; UTF-8, and so everything behind the door, cannot."""
+    body = json.dumps({**SPEAK, "input": "Good \ud800 morning."})
+    async with httpx.AsyncClient(timeout=60) as client:
+        answer = await client.post(
+            url.replace("ws://", "http://").removesuffix("/ws"), content=body, headers={"Content-Type": "application/json"}
+        )
+    assert answer.status_code == 200, answer.text
+    async with websockets.connect(url) as ws:
+        await ws.send(body)
+        messages, pcm = await _heard(ws)
+    assert messages[-1]["type"] == "done"
+    assert pcm
+
+
+async def test_a_message_of_a_million_brackets_is_an_error_and_the_socket_goes_on(url: str) -> None:
+    async with websockets.connect(url) as ws:
+        await ws.send("[" * 1_000_000)
+        (error,), _ = await _heard(ws)
+        assert (error["type"], error["code"]) == ("error", "invalid_json"), error
+        await ws.send(json.dumps(SPEAK))
+        assert (await _heard(ws))[0][-1]["type"] == "done"

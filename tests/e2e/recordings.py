@@ -10,7 +10,7 @@ import numpy as np
 
 from schemas.domain import SAMPLE_RATE_HZ
 from schemas.engines import Samples
-from tests import speech
+from tests.support import speech
 
 
 def wav(samples: Samples, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:

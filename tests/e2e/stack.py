@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import json
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 
-from serve.instance import MARKER, Instance
-from serve.processes import marked
+from serve.supervisor.instance import MARKER, Instance
+from serve.supervisor.marked_processes import end_marked, marked
+from tests.support.processes import free_port, started, without
 
 START_SECS = 180.0
 STOP_SECS = 20.0
+FLUXIONS = str(Path(sys.executable).parent / "fluxions")
 
 
 @dataclass
@@ -28,8 +31,13 @@ class Stack:
 
     home: Path
     port: int
+    settings: Mapping[str, str]
     process: subprocess.Popen[bytes]
     ready_line: str
+    lives: ExitStack
+    """Ends the process at the end."""
+    erased: dict[str, str] = field(default_factory=dict)
+    """Texts by name of what tests have deleted, and secrets that only their holders know: no file of it may hold one."""
 
     @property
     def url(self) -> str:
@@ -44,10 +52,8 @@ class Stack:
 
     def processes(self, text: str) -> list[psutil.Process]:
         """This instance's processes whose title or command line holds ``text``."""
-        instance = Instance.read(self.home)
-        assert instance is not None
         found = []
-        for process in marked(MARKER, instance.marker):
+        for process in marked(MARKER, self.instance().marker):
             try:
                 if text in " ".join(process.cmdline()):
                     found.append(process)
@@ -61,6 +67,31 @@ class Stack:
         victim.kill()
         return victim
 
+    def instance(self) -> Instance:
+        found = Instance.read(self.home)
+        assert found is not None
+        return found
+
+    def kill_all(self) -> None:
+        """kill -9 of the supervisor and everything else, as when a machine fails."""
+        marker = self.instance().marker
+        self.process.kill()
+        self.process.wait(STOP_SECS)
+        end_marked(MARKER, marker, grace_secs=0.0)
+
+    def start_again(self) -> float:
+        """Start it as before, and the seconds until it was ready."""
+        began = time.monotonic()
+        self.process, self.ready_line = self.lives.enter_context(_up(self.home, self.port, self.settings))
+        return time.monotonic() - began
+
+    def fluxions(self, *arguments: str, secs: float = 120.0) -> dict[str, Any]:
+        """What a command for this home prints as JSON; it must succeed."""
+        command = [FLUXIONS, *arguments, "--json", "--home", str(self.home)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=secs, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return dict(json.loads(done.stdout))
+
     def stop(self) -> float:
         """Ctrl-C, and the seconds until it had ended."""
         began = time.monotonic()
@@ -69,28 +100,45 @@ class Stack:
         return time.monotonic() - began
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextmanager
+def running(home: Path, **settings: str) -> Iterator[Stack]:
+    """``fluxions up --home … --port …`` in its own process, once it has printed its ready line.
 
-
-def start(home: Path, **settings: str) -> Stack:
-    """``fluxions up --home … --port …`` in its own process; returns when it has printed its ready line."""
+    On leaving, whatever of it still runs is killed.
+    """
     port = free_port()
     home.mkdir(parents=True, exist_ok=True)
-    command = [str(Path(sys.executable).parent / "fluxions"), "up", "--home", str(home), "--port", str(port)]
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("FLUXIONS_", "RAY_", "PREFECT_"))} | settings
+    with ExitStack() as lives:
+        try:
+            process, ready_line = lives.enter_context(_up(home, port, settings))
+            yield Stack(home, port, settings, process, ready_line, lives)
+        finally:
+            if (instance := Instance.read(home)) is not None:
+                end_marked(MARKER, instance.marker, grace_secs=0.0)
+
+
+@contextmanager
+def _up(home: Path, port: int, settings: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The process and its ready line. Output goes on where that of an earlier one ended."""
+    command = [FLUXIONS, "up", "--home", str(home), "--port", str(port)]
+    env = without("FLUXIONS_", "RAY_", "PREFECT_") | settings
     out, err = home / "up.out", home / "up.log"
-    with out.open("w") as stdout, err.open("w") as stderr:
-        process = subprocess.Popen(command, env=env, stdout=stdout, stderr=stderr, start_new_session=True)
+    out.unlink(missing_ok=True)
+    with (
+        out.open("w") as said,
+        err.open("a") as logged,
+        started(command, env=env, start_new_session=True, stdout=said, stderr=logged) as process,
+    ):
+        yield process, _ready_line(process, out, err)
+
+
+def _ready_line(process: subprocess.Popen[bytes], out: Path, err: Path) -> str:
     deadline = time.monotonic() + START_SECS
     while not (line := out.read_text()).endswith("\n"):
         if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
             raise AssertionError("the stack did not start:\n" + err.read_text()[-4000:])
         time.sleep(0.1)
-    return Stack(home, port, process, line)
+    return line
 
 
 def until(condition: Callable[[], object], what: str, secs: float = 60.0) -> None:

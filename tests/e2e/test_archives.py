@@ -13,11 +13,15 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from schemas.domain import SAMPLE_RATE_HZ
-from tests import archive_kit, speech
 from tests.e2e import recordings
 from tests.e2e import stack as stacks
+from tests.support import archive_kit, speech
+from tests.support.processes import started
+
+pytestmark = pytest.mark.e2e
 
 GOOD = 60
 SHORT_TEXTS = ("the old man walked", "she opened the window", "the children played", "he left the room")
@@ -34,7 +38,7 @@ class Command:
         self.process = process
 
     def flow(self) -> psutil.Process:
-        (found,) = _children(psutil.Process(self.process.pid), "flows.archive_run run")
+        (found,) = _children(psutil.Process(self.process.pid), "flows.archives.program run")
         return found
 
     def dask_workers(self) -> list[psutil.Process]:
@@ -52,12 +56,8 @@ def archive_run(stack: stacks.Stack, source: Path, account: str, **settings: str
     argv = [program, "archive", "run", str(source), "--account", account, "--home", str(stack.home), "--json"]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("FLUXIONS_", "PREFECT_"))}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(argv, env=env | SMALL | settings, text=True, **pipes) as process:
-        try:
-            yield Command(process)
-        finally:
-            if process.poll() is None:
-                process.terminate()
+    with started(argv, env=env | SMALL | settings, stop_secs=60, text=True, **pipes) as process:
+        yield Command(process)
 
 
 def _children(parent: psutil.Process, text: str) -> list[psutil.Process]:
@@ -107,19 +107,19 @@ class Operator:
 def plant(folder: Path) -> tuple[Path, dict[str, str]]:
     """A manifest of ``GOOD`` recordings and of bad rows among them; also where the bad ones are, and why they are bad."""
     folder.mkdir()
-    rows = ["path,shelf"]
+    rows = ["path,shelf,strict"]
     expected: dict[str, str] = {}
 
     def bad(name: str, content: bytes | None, reason: str) -> None:
         if content is not None:
             (folder / name).write_bytes(content)
-        rows.append(f"{name},bad")
+        rows.append(f"{name},bad,true")
         expected[f"line {len(rows)}: {folder / name}"] = reason
 
     for number in range(GOOD):
         name = f"call-{number:02}.wav"
         (folder / name).write_bytes(_short(number))
-        rows.append(f"{name},{number % 7}")
+        rows.append(f"{name},{number % 7},")
         if number == 5:
             bad("notes.mp3", b"these are the calls of May, and no sound at all\n" * 20, "not_audio")
         if number == 20:
@@ -128,7 +128,7 @@ def plant(folder: Path) -> tuple[Path, dict[str, str]]:
             bad("empty.wav", b"", "empty_audio")
             bad("gone.wav", None, "no_such_file")
     manifest = folder / "calls.csv"
-    rows.append("call-03.wav,twice")
+    rows.append("call-03.wav,twice,")
     expected[f"line {len(rows)}: {manifest}"] = "duplicate_path"
     manifest.write_text("\n".join(rows) + "\n")
     return manifest, expected
@@ -149,7 +149,7 @@ def test_an_archive_survives_the_death_of_all_its_parts_and_every_file_is_in_his
             operator.reaches(manifest, 6)
             first.dask_workers()[0].kill()
             operator.reaches(manifest, operator.counts(manifest)["completed"] + 10)
-            family = [*first.dask_workers(), *archive_kit.dask_template(first.flow().pid)]
+            family = [*first.dask_workers(), *archive_kit.dask_forkserver(first.flow().pid)]
             first.flow().kill()
             code, _, said = first.end()
             assert code == 1
@@ -165,6 +165,11 @@ def test_an_archive_survives_the_death_of_all_its_parts_and_every_file_is_in_his
         stacks.until(lambda: any(p.pid != killed.pid for p in stack.processes("Gateway")), "a new gateway")
         report = json.loads(out)
         assert report["archive"]["status"] == "completed"
+        archive_id = report["archive"]["id"]
+        bad = [*operator.files(archive_id, "failed"), *operator.files(archive_id, "skipped")]
+        assert {one["location"]: one["reason"] for one in bad} == expected, bad
+        assert len(bad) == len(expected)
+        assert all(one["message"] for one in bad)
         assert (report["archive"]["counts"]["completed"], report["archive"]["counts"]["cached"]) == (GOOD, 0)
 
         done = operator.history()
@@ -172,11 +177,6 @@ def test_an_archive_survives_the_death_of_all_its_parts_and_every_file_is_in_his
         assert sorted(one["filename"] for one in done if one["status"] == "completed") == good
         # What began like a recording came to work, and is in history as a transcription that failed.
         assert [one["filename"] for one in done if one["status"] != "completed"] == ["cut.wav"]
-        archive_id = report["archive"]["id"]
-        bad = [*operator.files(archive_id, "failed"), *operator.files(archive_id, "skipped")]
-        assert {one["location"]: one["reason"] for one in bad} == expected
-        assert len(bad) == len(expected)
-        assert all(one["message"] for one in bad)
 
         with archive_run(stack, manifest, "sixty") as third:
             _, out, _ = third.end()
@@ -185,7 +185,7 @@ def test_an_archive_survives_the_death_of_all_its_parts_and_every_file_is_in_his
         assert [(one["id"], one["status"]) for one in operator.history()] == [(one["id"], one["status"]) for one in done]
 
 
-def test_a_long_file_whose_worker_is_killed_goes_on_and_no_finished_block_is_heard_again(
+def test_a_long_file_continues_after_a_worker_kill_without_repeating_finished_blocks(
     stack: stacks.Stack, tmp_path: Path
 ) -> None:
     (tmp_path / "talks").mkdir()
@@ -218,5 +218,10 @@ def _has_open(process: psutil.Process, name: str) -> bool:
 
 
 def _kept(stack: stacks.Stack) -> dict[str, int]:
-    """When each kept result of a block was written, in ns."""
-    return {path.name: path.stat().st_mtime_ns for path in (stack.home / "blocks" / "results").glob("*")}
+    """When each kept result of a block was written, in ns. It counts once its key, which is written after it, names it."""
+    folder, kept = stack.home / "blocks", {}
+    for key in (folder / "keys").glob("*"):
+        with suppress(ValueError):  # half written
+            json.loads(key.read_text())
+            kept[key.name] = (folder / "results" / key.name).stat().st_mtime_ns
+    return kept

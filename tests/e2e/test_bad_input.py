@@ -14,10 +14,12 @@ import httpx
 import pytest
 
 from schemas.domain import SAMPLE_RATE_HZ
-from tests import speech
 from tests.e2e import recordings
 from tests.e2e import stack as stacks
 from tests.e2e.conftest import UPLOAD_LIMIT_BYTES
+from tests.support import speech
+
+pytestmark = pytest.mark.e2e
 
 AUDIO = Path(os.environ.get("FLUXIONS_TEST_AUDIO", "../shared/audio"))
 GOOD = recordings.wav(speech.noise(1.0, 0.01))
@@ -35,8 +37,6 @@ BAD = {
     "text": b"this is no recording at all\n" * 20,
     "json": b'{"audio": "none"}',
     "playlist": b"#EXTM3U\n#EXTINF:10,\nhttp://127.0.0.1/secret.mp3\n",
-    "truncated": GOOD[: len(GOOD) // 2],
-    "lying header": GOOD[:40] + struct.pack("<I", 50_000_000) + GOOD[44:],
     "no rate": GOOD[:24] + struct.pack("<I", 0) + GOOD[28:],
     "no samples": recordings.wav(speech.silence(0.0)),
     "not a number": _float_wav([0.1, float("nan")] * 4000),
@@ -45,9 +45,16 @@ BAD = {
 }
 
 
-def _ends_in_words(client: httpx.Client, content: bytes) -> str:
+CUT = {
+    "truncated": GOOD[: len(GOOD) // 2],
+    "lying header": GOOD[:40] + struct.pack("<I", 50_000_000) + GOOD[44:],
+}
+"""Recordings whose header declares more than there is."""
+
+
+def _ends_in_words(client: httpx.Client, content: bytes, **params: str) -> str:
     """Either a 4xx with a message, or a job that failed with one."""
-    response = client.post("/submit", content=content, params={"cache": "false"})
+    response = client.post("/submit", content=content, params={"cache": "false", **params})
     if response.status_code == 200:
         body = stacks.wait_for(client, response.json()["id"], 60)
         assert body["status"] == "failed"
@@ -64,6 +71,17 @@ def test_what_is_no_recording_is_refused_in_words(client: httpx.Client, name: st
     assert len(message) > 15
     assert "Traceback" not in message
     assert "http" not in message
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_what_breaks_off_is_transcribed_with_a_warning_and_fails_where_that_is_asked_for(
+    client: httpx.Client, name: str
+) -> None:
+    response = client.post("/submit", content=CUT[name], params={"cache": "false"})
+    body = stacks.wait_for(client, response.raise_for_status().json()["id"], 60)
+    assert body["status"] == "completed"
+    assert [warning["code"] for warning in body["warnings"]] == ["truncated_audio"]
+    assert body["warnings"][0]["message"] in _ends_in_words(client, CUT[name], strict="true")
 
 
 def test_malformed_recordings_are_refused_or_read_and_the_worker_lives(client: httpx.Client) -> None:

@@ -8,6 +8,8 @@ import pytest
 from tests.e2e import recordings
 from tests.e2e import stack as stacks
 
+pytestmark = pytest.mark.e2e
+
 
 def _submit(client: httpx.Client, seed: int) -> int:
     response = client.post("/submit", content=recordings.long(25, seed), params={"cache": "false"})
@@ -23,7 +25,6 @@ def _status(client: httpx.Client, job_id: int) -> str:
     [
         ("flows.worker", 11),
         ("RecognizerDeployment", 12),
-        ("serve.asr.decoder_process", 13),
         ("LedgerActor", 14),
         ("Gateway", 15),
     ],
@@ -54,8 +55,10 @@ def test_a_killed_ledger_forgets_nothing_it_acknowledged(stack: stacks.Stack, cl
 
 
 def test_the_supervisor_brings_back_a_killed_prefect_server(stack: stacks.Stack) -> None:
-    killed = stack.kill_one("prefect server start")
-    stacks.until(lambda: any(p.pid != killed.pid for p in stack.processes("prefect server start")), "a new Prefect server")
+    killed = stack.kill_one("serve.supervisor.prefect_server")
+    stacks.until(
+        lambda: any(p.pid != killed.pid for p in stack.processes("serve.supervisor.prefect_server")), "a new Prefect server"
+    )
 
 
 def test_the_whole_cluster_comes_back_and_finishes_what_it_had(stack: stacks.Stack, client: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""The way of a recording through the running product, as the contract shows it."""
+"""A recording through the running product, as in the API contract."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import httpx
 import jiwer
 import pytest
 
-from tests import speech
 from tests.e2e import recordings
 from tests.e2e import stack as stacks
+from tests.support import speech
+
+pytestmark = pytest.mark.e2e
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -60,11 +62,11 @@ def test_submit_answers_as_the_contract_shows(stack: stacks.Stack, submitted: di
     assert submitted["query_urls"] == {"get": here, "status": here}
 
 
-def test_the_transcript_has_every_field_and_the_words_that_were_said(completed: dict[str, object]) -> None:
+def test_the_transcript_has_every_field_and_the_spoken_words(completed: dict[str, object]) -> None:
     assert completed["status"] == "completed", completed.get("error_message")
     fields = (
         "id status created_at updated_at filename audio_duration audio_format processing_time language non_speech "
-        "num_chunks num_segments num_speakers text segments audio_url cached"
+        "num_chunks num_segments num_speakers text segments turns warnings engine_secs audio_url cached"
     )
     assert set(completed) == set(fields.split())
     assert completed["filename"] == "interview.wav"
@@ -76,7 +78,7 @@ def test_the_transcript_has_every_field_and_the_words_that_were_said(completed: 
     assert jiwer.wer(" ".join(speech.SENTENCES[:4]), _words(completed)) < 0.75
 
 
-def test_a_clear_sentence_is_heard_word_for_word(client: httpx.Client) -> None:
+def test_a_clear_sentence_is_recognised_word_for_word(client: httpx.Client) -> None:
     job = client.post("/submit", content=recordings.sentence(1, seed=3)).json()
     assert jiwer.wer(speech.SENTENCES[1], _words(stacks.wait_for(client, job["id"]))) < 0.2
 
@@ -171,7 +173,7 @@ def test_the_list_is_newest_first_with_a_total(client: httpx.Client, completed: 
     assert everything["total"] == page["total"] >= len(everything["transcriptions"]) > 1
     fields = (
         "id status created_at filename audio_duration audio_format processing_time num_speakers num_segments "
-        "original_audio_url language"
+        "original_audio_url language warnings"
     )
     assert set(everything["transcriptions"][-1]) == set(fields.split())
     rest = client.get("/transcriptions", params={"limit": 2, "offset": 2}).json()

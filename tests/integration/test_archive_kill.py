@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import pytest
 
-from lakehouse.location import Location
-from tests.lakehouse_kit import home
+from lakehouse.storage.location import Location
+from tests.support.lakehouse_kit import home
+from tests.support.processes import started_async
+
+pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = 40
@@ -21,16 +25,16 @@ KILLED_AFTER = (5, 12, 23)
 VICTIM = """
 import asyncio, sys
 from pathlib import Path
-from lakehouse.ledger import Ledger
-from lakehouse.objects import Objects
-from tests.archive_kit import AGAIN, NEWER, REVISION, RUN, Worker, again, source
-from tests.lakehouse_kit import home
+from lakehouse.ledger.ledger import Ledger
+from lakehouse.storage.objects import Objects
+from tests.support.archive_kit import AGAIN, NEWER, REVISION, RUN, Worker, again, source
+from tests.support.lakehouse_kit import home
 
 async def carry_out(worker, files, text, revision):
     begun = await worker.begin(*files, revision=revision)
     leased = [one for one in begun if one.lease is not None]
     ends = [await worker.end(one, text, revision) for one in leased]
-    done = await worker.ledger.finish_files(worker.archive.id, ends)
+    done = await worker.ledger.archives.finish_files(worker.archive.id, ends)
     assert all(one.error is None for one in done), done
     for one in done:
         print(worker.archive.id, one.job_id, flush=True)
@@ -39,8 +43,8 @@ async def carry_out(worker, files, text, revision):
 async def main():
     settings = home(Path(sys.argv[1]), fsync=True, checkpoint_interval=10)
     ledger = await Ledger.open(settings)
-    first = Worker(ledger, Objects.of(settings), await ledger.open_archive(RUN, REVISION))
-    second = Worker(ledger, first.objects, await ledger.open_archive(AGAIN, NEWER))
+    first = Worker(ledger, Objects.of(settings), await ledger.archives.open(RUN, REVISION))
+    second = Worker(ledger, first.objects, await ledger.archives.open(AGAIN, NEWER))
     for number in range(0, int(sys.argv[2]), 5):
         files = [source(f"f{n}") for n in range(number, number + 5)]
         ids = await carry_out(first, files, "the first reading", REVISION)
@@ -53,20 +57,19 @@ asyncio.run(main())
 
 async def live(folder: Path, kill_after: int | None) -> list[str]:
     """What one life of the ledger acknowledged; it is killed after so many lines, or ends by itself."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", VICTIM, str(folder), str(FILES), stdout=asyncio.subprocess.PIPE, cwd=ROOT
-    )
-    assert process.stdout is not None
-    lines: list[str] = []
-    async with asyncio.timeout(90):
-        while kill_after is not None and len(lines) < kill_after:
-            line = await process.stdout.readline()
-            assert line, "the ledger ended by itself"
-            lines.append(line.decode().strip())
-        if kill_after is not None:
-            process.send_signal(signal.SIGKILL)
-        rest = await process.stdout.read()
-        await process.wait()
+    argv = (sys.executable, "-c", VICTIM, str(folder), str(FILES))
+    async with started_async(*argv, stdout=asyncio.subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        async with asyncio.timeout(90):
+            while kill_after is not None and len(lines) < kill_after:
+                line = await process.stdout.readline()
+                assert line, "the ledger ended by itself"
+                lines.append(line.decode().strip())
+            if kill_after is not None:
+                process.send_signal(signal.SIGKILL)
+            rest = await process.stdout.read()
+            await process.wait()
     assert kill_after is not None or process.returncode == 0
     return lines + rest.decode().split("\n")[:-1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -11,10 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 from schemas.settings import JobSettings
 from tests.e2e import recordings
 from tests.integration.test_archive_flow import asked, at_least, counts, flow, history, platform, reasons
 from tests.integration.test_long_files import Instance
+
+pytestmark = pytest.mark.integration
 
 RECOGNIZE = "/operator/recognize"
 _LONG_AGO = "Thu, 01 Jan 2026 00:00:00 GMT"
@@ -28,13 +33,23 @@ def calls(folder: Path, count: int, seed: int) -> dict[str, Any]:
     return {"source": str(folder)}
 
 
+def notes(folder: Path) -> Path:
+    """A folder of files that are no recordings."""
+    folder.mkdir()
+    (folder / "notes.txt").write_text("these are the calls of May")
+    (folder / "calls.m3u8").write_text("#EXTM3U\ncall.wav\n")
+    (folder / "empty.wav").touch()
+    os.mkfifo(folder / "pipe.wav")
+    return folder
+
+
 async def run(here: Instance, request: dict[str, Any], **changes: str) -> None:
     async with flow(here, "run", request, **changes) as process:
         await process.events()
     assert process.process.returncode == 0, (here.home / "archive.log").read_text()[-2000:]
 
 
-async def test_what_an_engine_fails_at_is_tried_again_and_what_it_kept_failing_at_when_asked(tmp_path: Path) -> None:
+async def test_engine_failures_are_retried_and_final_ones_only_on_request(tmp_path: Path) -> None:
     request = calls(tmp_path / "calls", 3, seed=0)
     hopeless = calls(tmp_path / "more", 2, seed=50)
     async with platform(tmp_path) as here:
@@ -63,6 +78,15 @@ async def test_what_an_engine_fails_at_is_tried_again_and_what_it_kept_failing_a
             found = await counts(here)
             assert (here.asked[RECOGNIZE], found["completed"], found["failed"]) == (2, 2, 0)
             assert sorted(Counter(one["filename"] for one in await history(here)).values()) == [1] * 5
+
+            # A folder without a recording has ended as well, and says why.
+            await run(here, {"source": str(notes(tmp_path / "notes"))})
+            (newest, *_) = (await asked(here, "/operator/archives"))["archives"]
+            assert (newest["status"], newest["counts"]["skipped"], newest["counts"]["failed"]) == ("completed", 4, 0)
+            told = (await asked(here, f"/operator/archives/{newest['id']}/report"))["failures"]
+            assert {(one["status"], one["reason"]) for one in told} == {
+                ("skipped", reason) for reason in ("empty_audio", "not_a_file", "not_audio", "playlist")
+            }
 
 
 class Store(ThreadingHTTPServer):
@@ -114,11 +138,13 @@ class _Asked(BaseHTTPRequestHandler):
 @contextmanager
 def store(objects: dict[str, bytes]) -> Iterator[Store]:
     with Store(objects) as serving:
-        thread = threading.Thread(target=serving.serve_forever)
+        thread = threading.Thread(target=serving.serve_forever, daemon=True)
         thread.start()
-        yield serving
-        serving.shutdown()
-        thread.join()
+        try:
+            yield serving
+        finally:
+            serving.shutdown()
+            thread.join(20)
 
 
 async def test_a_listing_that_breaks_off_fails_no_file(tmp_path: Path) -> None:
@@ -144,7 +170,7 @@ async def test_a_listing_that_breaks_off_fails_no_file(tmp_path: Path) -> None:
             assert here.asked[RECOGNIZE] == 4
 
 
-async def test_a_source_that_goes_away_meanwhile_is_told_file_by_file(tmp_path: Path) -> None:
+async def test_a_source_that_disappears_is_reported_file_by_file(tmp_path: Path) -> None:
     request = calls(tmp_path / "calls", 16, seed=100)
     async with platform(tmp_path) as here:
         with here.prefect():

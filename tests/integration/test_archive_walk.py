@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.archives import ArchiveReader
-from lakehouse.ledger import Ledger
-from lakehouse.location import Location
-from lakehouse.objects import Objects
+from lakehouse.archives.reader import ArchiveReader
+from lakehouse.ledger.ledger import Ledger
+from lakehouse.storage.location import Location
+from lakehouse.storage.objects import Objects
 from schemas.archives import ArchiveFile, ArchiveStatus, BeginState, Begun, FileEnd, FileFailure, FileStatus
 from schemas.domain import JobStatus
 from schemas.settings import Settings
-from tests.archive_kit import RUN, Worker, source
-from tests.lakehouse_kit import REVISION, TurnedClock, home, read_jobs
+from tests.support.archive_kit import RUN, Worker, source
+from tests.support.lakehouse_kit import REVISION, ManualClock, home, read_jobs
+
+pytestmark = pytest.mark.integration
 
 STEPS = 60
 FILES = [source(f"f{n}") for n in range(8)]
@@ -36,7 +38,7 @@ class Walk:
     def __init__(self, settings: Settings, seed: int) -> None:
         self.settings = settings
         self.chance = random.Random(seed)
-        self.clock = TurnedClock()
+        self.clock = ManualClock()
         self.held: list[tuple[Worker, Begun]] = []
         self.completed: dict[str, int] = {}
         self.ledger: Ledger
@@ -44,7 +46,7 @@ class Walk:
 
     async def open(self) -> None:
         self.ledger = await Ledger.open(self.settings, clock=self.clock)
-        archive = await self.ledger.open_archive(RUN, REVISION)
+        archive = await self.ledger.archives.open(RUN, REVISION)
         self.workers = [Worker(self.ledger, Objects.of(self.settings), archive, name) for name in ("one", "two")]
 
     async def step(self) -> None:
@@ -65,11 +67,11 @@ class Walk:
         if begun is None or begun.lease is None:
             return
         job_id, lease = begun.lease.job_id, begun.lease.lease
-        (held,) = await self.ledger.leased_files(worker.archive.id, [(job_id, lease)])
+        (held,) = await self.ledger.archives.leased_files(worker.archive.id, [(job_id, lease)])
         failure = FileFailure("odd", "It failed.", retryable=self.chance.random() < 0.5)
         good = self.chance.random() < 0.6 and not hasattr(held, "error")
         end = await worker.end(begun, "some words") if good else FileEnd(job_id, lease, failure)
-        (outcome,) = await self.ledger.finish_files(worker.archive.id, [end])
+        (outcome,) = await self.ledger.archives.finish_files(worker.archive.id, [end])
         if outcome.status is FileStatus.COMPLETED and good:
             (file,) = [f for f in await self.known() if f.transcription_id == job_id]
             assert self.completed.setdefault(file.key, job_id) == job_id
@@ -77,11 +79,11 @@ class Walk:
     async def release(self) -> None:
         worker, begun = self.take()
         if begun is not None and begun.lease is not None:
-            await self.ledger.release_files(worker.archive.id, {begun.lease.job_id: begun.lease.lease})
+            await self.ledger.archives.release_files(worker.archive.id, {begun.lease.job_id: begun.lease.lease})
 
     async def expire(self) -> None:
         self.clock.advance(16)
-        await self.ledger.expire_leases()
+        await self.ledger.lease_expiry.expire()
 
     async def meddle(self) -> None:
         """A client cancels or deletes one of its transcriptions."""
@@ -90,15 +92,15 @@ class Walk:
             return
         job = self.chance.choice(jobs)
         if not job.status.is_final:
-            await self.ledger.cancel_job("ada", job.id)
+            await self.ledger.jobs.cancel("ada", job.id)
         elif self.chance.random() < 0.3:
-            await self.ledger.delete_job("ada", job.id)
+            await self.ledger.jobs.delete("ada", job.id)
             self.completed = {key: job_id for key, job_id in self.completed.items() if job_id != job.id}
 
     async def stop(self) -> None:
         """The run is cancelled, or the ledger ends; both begin again."""
         if self.chance.random() < 0.3:
-            await self.ledger.cancel_archive(self.workers[0].archive.id)
+            await self.ledger.archives.cancel(self.workers[0].archive.id)
         await self.ledger.close()
         await self.open()
 
@@ -109,11 +111,11 @@ class Walk:
         return next(w for w in self.workers if w.name == worker.name), begun
 
     async def known(self) -> list[ArchiveFile]:
-        return await self.ledger.known_files(self.workers[0].archive.id, [file.key for file in FILES])
+        return await self.ledger.archives.known_files(self.workers[0].archive.id, [file.key for file in FILES])
 
     async def check(self) -> None:
         known = await self.known()
-        counts = (await self.ledger.find_archive(self.workers[0].archive.id)).counts
+        counts = (await self.ledger.archives.find(self.workers[0].archive.id)).counts
         assert Counter(file.status for file in known) == {s: n for s in FileStatus if (n := getattr(counts, s.value))}
         jobs = {job.id: job for job in (await read_jobs(self.ledger, "ada", 100, 0))[1]}
         made = {file.transcription_id: file for file in known if file.transcription_id is not None}
@@ -132,7 +134,7 @@ async def test_a_file_is_one_transcription_and_the_counts_are_true(tmp_path: Pat
             await walk.step()
             await walk.check()
         known = {file.key: file.status for file in await walk.known()}
-        await walk.ledger.end_archive(walk.workers[0].archive.id, ArchiveStatus.FAILED, "enough")
+        await walk.ledger.archives.end(walk.workers[0].archive.id, ArchiveStatus.FAILED, "enough")
         stored = ArchiveReader(Location.of(walk.settings)).files(walk.workers[0].archive.id, limit=100)
         settled = {file.key: file.status for file in stored}
         assert settled == {key: s if s.is_settled else FileStatus.SKIPPED for key, s in known.items()}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,18 +11,21 @@ import numpy as np
 import pytest
 import torch
 
+from schemas.domain import RecognizeOptions
 from schemas.engines import Recognizer
-from schemas.errors import EngineFailure, Unavailable
+from schemas.errors import EngineFailure, InvalidParameter, Unavailable
 from schemas.settings import EngineSettings, Settings
-from serve.asr.nemo import load_model
-from serve.asr.nemo_canary import Canary
-from serve.engines import build_recognizer, describe_slot
-from tests.speech import noise, silence
-from tests.spoken_words import SENTENCES, assert_in_order, assert_timed, one_after_another, plain, spoken, texts
-from tests.tiny_nemo_models import KINDS
-from tests.tiny_recognizers import CTC, TDT
+from serve.engines.asr.nemo_canary import Canary
+from serve.engines.nemo_loading import restore
+from serve.engines.registry import build_recognizer, describe_slot
+from tests.support.processes import python
+from tests.support.speech import noise, silence
+from tests.support.spoken_words import SENTENCES, assert_in_order, assert_timed, one_after_another, plain, spoken, texts
+from tests.support.tiny_nemo_models import KINDS
+from tests.support.tiny_recognizers import CTC, TDT
 
 pytestmark = [
+    pytest.mark.integration,
     # NeMo and what it brings: deprecations of their own making.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:(nemo|lhotse|lightning|pydub|numba|torch|hydra).*"),
 ]
@@ -53,7 +54,7 @@ def tdt() -> Recognizer:
     return build_recognizer(settings(TDT))
 
 
-def test_a_ctc_model_hears_every_word(ctc: Recognizer) -> None:
+def test_a_ctc_model_recognises_every_word(ctc: Recognizer) -> None:
     said = spoken(*SENTENCES)
     for utterance, heard in zip(said, ctc.recognize([u.samples for u in said]), strict=True):
         assert texts(heard.words) == plain(utterance.words)
@@ -61,7 +62,7 @@ def test_a_ctc_model_hears_every_word(ctc: Recognizer) -> None:
         assert_in_order(heard.words, utterance.samples.size / 16_000)
 
 
-def test_a_transducer_hears_every_word_and_keeps_capitals_and_full_stops(tdt: Recognizer) -> None:
+def test_a_transducer_recognises_every_word_with_capitals_and_full_stops(tdt: Recognizer) -> None:
     said = spoken(*SENTENCES)
     for utterance, heard in zip(said, tdt.recognize([u.samples for u in said]), strict=True):
         assert texts(heard.words) == list(utterance.words)
@@ -70,7 +71,7 @@ def test_a_transducer_hears_every_word_and_keeps_capitals_and_full_stops(tdt: Re
 
 
 @pytest.mark.parametrize("kind", ["ctc", "tdt"])
-def test_a_batch_hears_what_each_is_heard_alone(kind: str, request: pytest.FixtureRequest) -> None:
+def test_a_batch_gives_the_words_of_each_utterance_alone(kind: str, request: pytest.FixtureRequest) -> None:
     recognizer: Recognizer = request.getfixturevalue(kind)
     sounds = [u.samples for u in spoken(*SENTENCES)]
     together = recognizer.recognize(sounds)
@@ -83,7 +84,7 @@ def test_a_batch_hears_what_each_is_heard_alone(kind: str, request: pytest.Fixtu
 
 
 @pytest.mark.parametrize("kind", ["ctc", "tdt"])
-def test_confidence_tells_clear_speech_from_garbled(kind: str, request: pytest.FixtureRequest) -> None:
+def test_confidence_is_higher_for_clear_speech_than_for_garbled(kind: str, request: pytest.FixtureRequest) -> None:
     recognizer: Recognizer = request.getfixturevalue(kind)
     clear = [u.samples for u in spoken(*SENTENCES)]
     garbled = [samples + noise(samples.size / 16_000 + 1, 0.1)[: samples.size] for samples in clear]
@@ -94,7 +95,7 @@ def test_confidence_tells_clear_speech_from_garbled(kind: str, request: pytest.F
     assert np.mean(sure) > np.mean(unsure) + 0.03
 
 
-def test_a_long_recording_is_heard_in_windows_without_a_word_lost_or_doubled(ctc: Recognizer) -> None:
+def test_a_long_recording_is_recognised_in_windows_without_a_word_lost_or_doubled(ctc: Recognizer) -> None:
     long = one_after_another(spoken(*SENTENCES) * 8, gap_secs=0.3)
     assert long.samples.size / 16_000 > 80
     (heard,) = ctc.recognize([long.samples])
@@ -103,7 +104,7 @@ def test_a_long_recording_is_heard_in_windows_without_a_word_lost_or_doubled(ctc
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_model_is_loaded_and_heard_in_batches(kind: str, tmp_path: Path) -> None:
+def test_every_kind_of_model_loads_and_recognises_batches(kind: str, tmp_path: Path) -> None:
     recognizer = build_recognizer(settings(KINDS[kind](tmp_path)))
     sounds = [utterance.samples for utterance in spoken(*SENTENCES)[::3]]
     heard = recognizer.recognize(sounds)
@@ -116,7 +117,7 @@ def test_every_kind_of_model_is_loaded_and_heard_in_batches(kind: str, tmp_path:
         assert alone.language == one.language == ("en" if kind == "canary" else None)
 
 
-def test_canary_is_told_the_language_and_only_one_it_knows(tmp_path: Path) -> None:
+def test_canary_uses_the_configured_language_and_refuses_others(tmp_path: Path) -> None:
     file = KINDS["canary"](tmp_path)
     german = build_recognizer(settings(file, "de"))
     (heard,) = german.recognize([spoken(SENTENCES[0])[0].samples])
@@ -124,13 +125,20 @@ def test_canary_is_told_the_language_and_only_one_it_knows(tmp_path: Path) -> No
     assert german.info.capabilities["languages"] == ("de",)
     untold = describe_slot(settings(file), "recognizer")
     assert untold.capabilities["languages"] == ("de", "en")
+    assert untold.capabilities["takes_language"]
+    canary, sounds = build_recognizer(settings(file)), [spoken(SENTENCES[0])[0].samples]
+    assert canary.recognize(sounds, RecognizeOptions("de")) == [heard]
+    with pytest.raises(InvalidParameter, match="does not know 'fr'; it knows de, en"):
+        canary.recognize(sounds, RecognizeOptions("fr"))
     assert untold.revision != german.info.revision != describe_slot(settings(file, "en"), "recognizer").revision
     with pytest.raises(Unavailable, match=r"'fr' \(FLUXIONS_ASR_LANGUAGE\): that model knows de, en; set") as refused:
         describe_slot(settings(file, "fr"), "recognizer")
     assert refused.value.param == "FLUXIONS_ASR_LANGUAGE"
 
 
-def test_a_model_that_takes_no_language_refuses_one() -> None:
+def test_a_model_that_takes_no_language_refuses_one(ctc: Recognizer) -> None:
+    with pytest.raises(InvalidParameter, match="takes none; leave language out"):
+        ctc.recognize([noise(1, 0.1)], RecognizeOptions("en"))
     with pytest.raises(Unavailable, match="takes no language; leave FLUXIONS_ASR_LANGUAGE empty"):
         describe_slot(settings(CTC, "en"), "recognizer")
 
@@ -139,7 +147,7 @@ def test_times_that_canary_writes_between_its_words_are_read(tmp_path: Path) -> 
     from nemo.collections.asr.parts.utils.rnnt_utils import Hypothesis
     from nemo.collections.asr.parts.utils.timestamp_utils import process_aed_timestamp_outputs
 
-    model = load_model(KINDS["canary"](tmp_path), "cpu")
+    model = restore(KINDS["canary"](tmp_path), "ASRModel", "cpu")
     tokens = model.tokenizer
     written = [*tokens.text_to_ids("<|3|>", "spl_tokens"), *tokens.text_to_ids("seven", "en")]
     written += [*tokens.text_to_ids("<|9|><|12|>", "spl_tokens"), *tokens.text_to_ids("stop.", "en")]
@@ -174,11 +182,11 @@ def test_what_a_model_can_do_is_read_without_nemo() -> None:
     program = (
         "import sys\n"
         "from schemas.settings import EngineSettings, Settings\n"
-        "from serve.engines import describe_slot\n"
+        "from serve.engines.registry import describe_slot\n"
         f"chosen = Settings(engines=EngineSettings(asr_engine='nemo', asr_model={str(TDT)!r}))\n"
         "print(describe_slot(chosen, 'recognizer').revision, 'torch' in sys.modules, 'nemo' in sys.modules)\n"
     )
-    elsewhere = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    elsewhere = python(program, text=True)
     assert elsewhere.stdout.split() == [described.revision, "False", "False"]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -13,14 +11,18 @@ import numpy as np
 import pytest
 import torch
 
+from schemas.domain import RecognizeOptions
 from schemas.engines import Recognizer, Samples
-from schemas.errors import EngineFailure, Unavailable
+from schemas.errors import EngineFailure, InvalidParameter, Unavailable
 from schemas.settings import EngineSettings, Settings
-from serve.asr.transformers_whisper import loops
-from serve.engines import build_recognizer, describe_slot
-from tests import tiny_recognizers
-from tests.speech import noise, silence
-from tests.spoken_words import SENTENCES, assert_in_order, assert_timed, one_after_another, plain, spoken, texts
+from serve.engines.asr.transformers_whisper import loops
+from serve.engines.registry import build_recognizer, describe_slot
+from tests.support import tiny_recognizers
+from tests.support.processes import python
+from tests.support.speech import noise, silence
+from tests.support.spoken_words import SENTENCES, assert_in_order, assert_timed, one_after_another, plain, spoken, texts
+
+pytestmark = pytest.mark.integration
 
 Make = Callable[[str], Path]
 
@@ -75,7 +77,7 @@ def sounds() -> list[Samples]:
 
 
 @pytest.mark.parametrize("kind", ["parakeet_ctc", "parakeet_tdt"])
-def test_parakeet_hears_every_word_in_its_place(kind: str, loaded: Callable[[str], Recognizer]) -> None:
+def test_parakeet_recognises_every_word_at_its_time(kind: str, loaded: Callable[[str], Recognizer]) -> None:
     said = spoken(*SENTENCES)
     for utterance, heard in zip(said, loaded(kind).recognize([u.samples for u in said]), strict=True):
         wanted = plain(utterance.words) if kind == "parakeet_ctc" else list(utterance.words)
@@ -84,7 +86,7 @@ def test_parakeet_hears_every_word_in_its_place(kind: str, loaded: Callable[[str
         assert np.mean([word.confidence for word in heard.words]) > 0.7
 
 
-def test_a_long_recording_is_heard_in_windows_without_a_word_lost_or_doubled(
+def test_a_long_recording_is_recognised_in_windows_without_a_word_lost_or_doubled(
     loaded: Callable[[str], Recognizer],
 ) -> None:
     long = one_after_another(spoken(*SENTENCES) * 4, gap_secs=0.3)
@@ -95,7 +97,7 @@ def test_a_long_recording_is_heard_in_windows_without_a_word_lost_or_doubled(
 
 
 @pytest.mark.parametrize("kind", ["parakeet_ctc", "parakeet_tdt", "whisper", "moonshine"])
-def test_a_batch_hears_what_each_is_heard_alone(
+def test_a_batch_gives_the_words_of_each_utterance_alone(
     kind: str, loaded: Callable[[str], Recognizer], sounds: list[Samples]
 ) -> None:
     together = loaded(kind).recognize(sounds[:3])
@@ -109,7 +111,7 @@ def test_a_batch_hears_what_each_is_heard_alone(
 
 
 @pytest.mark.parametrize("kind", ["whisper", "moonshine"])
-def test_words_lie_in_order_within_the_sound(kind: str, loaded: Callable[[str], Recognizer], sounds: list[Samples]) -> None:
+def test_words_are_in_order_within_the_audio(kind: str, loaded: Callable[[str], Recognizer], sounds: list[Samples]) -> None:
     found = loaded(kind).recognize(sounds)
     assert any(heard.words for heard in found)
     for sound, heard in zip(sounds, found, strict=True):
@@ -148,21 +150,43 @@ def test_whisper_writes_what_transformers_own_decoding_does(
 
 
 @pytest.mark.parametrize("language", ["de", "en"])
-def test_whisper_is_told_the_language(language: str, made: Make, sounds: list[Samples]) -> None:
+def test_whisper_uses_the_configured_language(language: str, made: Make, sounds: list[Samples]) -> None:
     told = build_recognizer(settings(made("whisper"), language))
     assert {heard.language for heard in told.recognize(sounds)} == {language}
     assert told.info.capabilities["languages"] == (language,)
     assert told.info.revision != describe_slot(settings(made("whisper")), "recognizer").revision
 
 
+@pytest.mark.parametrize("language", ["de", "en"])
+def test_whisper_uses_the_requested_language_and_refuses_one_it_lacks(
+    language: str, made: Make, loaded: Callable[[str], Recognizer], sounds: list[Samples]
+) -> None:
+    whisper = loaded("whisper")
+    asked = whisper.recognize(sounds, RecognizeOptions(language))
+    told = build_recognizer(settings(made("whisper"), language)).recognize(sounds)
+    assert [(heard.words, heard.language) for heard in asked] == [(heard.words, language) for heard in told]
+    detected = [heard.language_probability for heard in whisper.recognize(sounds)]
+    assert all(chance is not None and 0.5 <= chance <= 1 for chance in detected)
+    with pytest.raises(InvalidParameter, match="does not know 'fr'; it knows de, en") as refused:
+        whisper.recognize(sounds, RecognizeOptions("fr"))
+    assert refused.value.param == "language"
+
+
+def test_a_model_that_takes_no_language_refuses_a_request_with_one(
+    loaded: Callable[[str], Recognizer], sounds: list[Samples]
+) -> None:
+    with pytest.raises(InvalidParameter, match="takes none; leave language out"):
+        loaded("moonshine").recognize(sounds, RecognizeOptions("en"))
+
+
 @pytest.mark.parametrize(("kind", "why"), [("whisper", "that model knows de, en"), ("moonshine", "takes no language")])
-def test_a_language_that_a_model_cannot_be_told_is_refused(kind: str, why: str, made: Make) -> None:
+def test_a_language_that_a_model_does_not_take_is_refused(kind: str, why: str, made: Make) -> None:
     with pytest.raises(Unavailable, match=rf"'fr' \(FLUXIONS_ASR_LANGUAGE\): .*{why}") as refused:
         build_recognizer(settings(made(kind), "fr"))
     assert refused.value.param == "FLUXIONS_ASR_LANGUAGE"
 
 
-def test_whisper_says_nothing_where_it_hears_nobody(made: Make, sounds: list[Samples], tmp_path: Path) -> None:
+def test_whisper_returns_no_words_without_speech(made: Make, sounds: list[Samples], tmp_path: Path) -> None:
     folder = reweighted(made("whisper"), tmp_path, "<|nospeech|>", sounds[0], 8)
     (heard,) = build_recognizer(settings(folder)).recognize([sounds[0]])
     assert heard.words == ()
@@ -201,12 +225,12 @@ def test_what_a_model_can_do_is_read_without_transformers(made: Make) -> None:
     program = (
         "import sys\n"
         "from schemas.settings import EngineSettings, Settings\n"
-        "from serve.engines import describe_slot\n"
+        "from serve.engines.registry import describe_slot\n"
         f"chosen = Settings(engines=EngineSettings(asr_engine='transformers', asr_model={str(made('whisper'))!r}))\n"
         "describe_slot(chosen, 'recognizer')\n"
         "print('torch' in sys.modules, 'transformers' in sys.modules)\n"
     )
-    elsewhere = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    elsewhere = python(program, text=True)
     assert elsewhere.stdout.split() == ["False", "False"]
 
 

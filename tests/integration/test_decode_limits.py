@@ -6,19 +6,22 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from audio.decode import Decoder
+from audio.decoding.decoder import Decoder
 from audio.encode import encode
 from schemas.errors import InvalidAudio
 from schemas.settings import LimitSettings
 from tests.integration.test_decode import wav
+from tests.support.processes import started
+
+pytestmark = pytest.mark.integration
 
 
 def hours_of_zeros(path: Path, secs: int = 40_000, rate_hz: int = 44_100) -> Path:
@@ -28,12 +31,29 @@ def hours_of_zeros(path: Path, secs: int = 40_000, rate_hz: int = 44_100) -> Pat
     return path
 
 
+_others: set[int] = set()
+"""Processes of platforms that other modules share, which run until the suite ends."""
+
+
+def ignore_others() -> None:
+    """Leave out of `children` what runs now, before a test has begun."""
+    _others.clear()
+    _others.update(child.pid for child in children())
+
+
+@pytest.fixture(autouse=True)
+def others_ignored() -> None:
+    ignore_others()
+
+
 def children() -> list[psutil.Process]:
-    """The nursery and all that it forked; what ends meanwhile is left out."""
+    """The fork server and all that it forked; what ends meanwhile is left out."""
     found = []
     for child in psutil.Process().children(recursive=True):
+        if child.pid in _others:
+            continue
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "audio.nursery" in " ".join(child.cmdline()):
+            if "audio.decoding.fork_server" in " ".join(child.cmdline()):
                 found.append(child)
     return found
 
@@ -85,7 +105,7 @@ async def test_wall_time(tmp_path: Path) -> None:
 
 async def busy_child(target: Path) -> psutil.Process:
     """The child that is writing ``target``, once it has begun to."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             for child in children():
                 try:
@@ -107,7 +127,7 @@ async def test_a_killed_child_fails_its_file_and_no_other(tmp_path: Path) -> Non
         assert (await decoder.decode(small, target)).num_samples == 16_000
 
 
-async def test_a_child_holds_nothing_of_other_files_or_of_the_nursery(tmp_path: Path) -> None:
+async def test_a_child_holds_nothing_of_other_files_or_of_the_fork_server(tmp_path: Path) -> None:
     source = hours_of_zeros(tmp_path / "zeros.wav")
     targets = [tmp_path / "a.pcm", tmp_path / "b.pcm"]
     async with Decoder(LimitSettings()) as decoder:
@@ -119,14 +139,25 @@ async def test_a_child_holds_nothing_of_other_files_or_of_the_nursery(tmp_path: 
         await asyncio.wait(works)
 
 
-async def test_a_nursery_that_was_killed_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forks_ahead", [False, True])
+async def test_a_fork_server_that_was_killed_is_replaced(forks_ahead: bool, tmp_path: Path) -> None:
     small = tmp_path / "small.wav"
     small.write_bytes(wav(bytes(32_000)))
-    async with Decoder(LimitSettings()) as decoder:
+    async with Decoder(LimitSettings(), forks_ahead=forks_ahead) as decoder:
         await decoder.decode(small, tmp_path / "out.pcm")
         for child in children():
             child.kill()
         assert (await decoder.decode(small, tmp_path / "out.pcm")).num_samples == 16_000
+
+
+async def test_a_file_is_decoded_again_if_the_fork_server_ended_under_it(tmp_path: Path) -> None:
+    source, target = hours_of_zeros(tmp_path / "zeros.wav", secs=1000), tmp_path / "out.pcm"
+    async with Decoder(LimitSettings()) as decoder:
+        work = asyncio.create_task(decoder.decode(source, target))
+        server = (await busy_child(target)).parent()
+        assert server is not None
+        server.kill()
+        assert (await work).num_samples == 1000 * 16_000
 
 
 async def test_cancelling_kills_the_child_and_removes_its_output(tmp_path: Path) -> None:
@@ -141,35 +172,55 @@ async def test_cancelling_kills_the_child_and_removes_its_output(tmp_path: Path)
         assert not target.exists()
 
 
-async def test_nothing_is_left_open_or_running(tmp_path: Path) -> None:
+async def test_the_child_of_the_next_file_waits_for_it_and_decodes_no_other(tmp_path: Path) -> None:
+    small = tmp_path / "small.wav"
+    small.write_bytes(wav(bytes(32_000)))
+    async with Decoder(LimitSettings(), forks_ahead=True) as decoder:
+        seen: list[set[int]] = []
+        for _ in range(3):
+            assert (await decoder.decode(small, tmp_path / "out.pcm")).num_samples == 16_000
+            deadline = time.monotonic() + 60
+            # The fork server and one new child: that of the file may still be ending.
+            while len(found := {child.pid for child in children()}) != 2 or found in seen:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+            seen.append(found)
+    (server,) = seen[0] & seen[1] & seen[2]
+    assert len((seen[0] | seen[1] | seen[2]) - {server}) == 3
+
+
+@pytest.mark.parametrize("forks_ahead", [False, True])
+async def test_nothing_is_left_open_or_running(forks_ahead: bool, tmp_path: Path) -> None:
     small = tmp_path / "small.wav"
     small.write_bytes(wav(bytes(32_000)))
     async with Decoder(LimitSettings()) as decoder:
         await decoder.decode(small, tmp_path / "warm.pcm")
     before = psutil.Process().num_fds()
-    async with Decoder(LimitSettings()) as decoder:
+    async with Decoder(LimitSettings(), forks_ahead=forks_ahead) as decoder:
         await asyncio.gather(*(decoder.decode(small, tmp_path / f"{i}.pcm") for i in range(4)))
     assert children() == []
     assert psutil.Process().num_fds() == before
 
 
 def test_children_end_with_their_parent(tmp_path: Path) -> None:
-    """A parent that is killed while a file is in work leaves neither its child nor the nursery behind."""
+    """A parent that is killed while a file is in work leaves neither its child nor the fork server behind."""
     source = hours_of_zeros(tmp_path / "zeros.wav")
     program = (
-        "import asyncio\nfrom pathlib import Path\nfrom audio.decode import Decoder\n"
+        "import asyncio\nfrom pathlib import Path\nfrom audio.decoding.decoder import Decoder\n"
         "from schemas.settings import LimitSettings\n"
         "async def main():\n  async with Decoder(LimitSettings()) as d:\n"
         f"    await d.decode(Path({str(source)!r}), Path({str(tmp_path / 'out.pcm')!r}))\n"
         "asyncio.run(main())\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+    with started([sys.executable, "-c", program]) as parent:
         found: list[psutil.Process] = []
+        deadline = time.monotonic() + 60
         while len(found) < 2 or not (tmp_path / "out.pcm").exists():
             assert parent.poll() is None
+            assert time.monotonic() < deadline
             found = psutil.Process(parent.pid).children(recursive=True)
         parent.kill()
-        parent.wait()
+        parent.wait(60)
         _, alive = psutil.wait_procs(found, timeout=5)
     assert alive == []
 
@@ -177,7 +228,7 @@ def test_children_end_with_their_parent(tmp_path: Path) -> None:
 async def test_no_secret_reaches_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLUXIONS_API_KEY", "fx_secret")
     async with Decoder(LimitSettings()):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not children():  # noqa: ASYNC110 - another process gives no event
                 await asyncio.sleep(0.01)
         assert "FLUXIONS_API_KEY" not in children()[0].environ()

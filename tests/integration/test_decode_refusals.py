@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from audio.decode import Decoder
+from audio.decoding.decoder import Decoder
 from schemas.errors import InvalidAudio, Unavailable
 from schemas.settings import LimitSettings
 from tests.integration.test_decode import tone, wav, write
+
+pytestmark = pytest.mark.integration
 
 MALFORMED = Path(os.environ.get("FLUXIONS_TEST_AUDIO", Path(__file__).parents[3] / "shared" / "audio")) / "malformed"
 
@@ -43,7 +45,7 @@ async def refusal(decoder: Decoder, source: Path) -> InvalidAudio:
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "playlist"),
         (b"<html><body>404</body></html>", "not_audio"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "not_audio"),
-        (b"OggS" + bytes(500), "unreadable_audio"),
+        (b"OggS" + bytes(500), "empty_audio"),
         (b"fLaC" + b"\xff" * 500, "unreadable_audio"),
         (b"\x1a\x45\xdf\xa3" + b"\x81" * 500, "unreadable_audio"),
         (b"RIFF\x10\0\0\0WAVE", "unreadable_audio"),
@@ -62,10 +64,15 @@ async def test_what_cannot_be_read_says_why(body: bytes, code: str, decoder: Dec
     assert (await refusal(decoder, source)).code == code
 
 
-async def test_a_cut_wav_tells_how_much_is_missing(decoder: Decoder, tmp_path: Path) -> None:
+async def test_a_truncated_wav_is_reported_with_the_missing_part(decoder: Decoder, tmp_path: Path) -> None:
     source = tmp_path / "cut.wav"
     source.write_bytes(wav(bytes(102_400), declared=320_000))
     assert "declares 10.0 s and holds 3.2 s" in (await refusal(decoder, source)).message
+    decoded = await decoder.decode(source, tmp_path / "out.pcm", strict=False)
+    assert decoded.duration_secs == pytest.approx(3.2)
+    (warning,) = decoded.warnings
+    assert (warning.code, warning.at_secs) == ("truncated_audio", pytest.approx(3.2))
+    assert "declares 10.0 s and holds 3.2 s" in warning.message
 
 
 @pytest.mark.parametrize(
@@ -79,14 +86,84 @@ async def test_a_cut_wav_tells_how_much_is_missing(decoder: Decoder, tmp_path: P
         ("a.w64", "w64", "pcm_s16le"),
     ],
 )
-async def test_a_file_that_knows_its_length_may_not_be_cut(
+async def test_a_file_that_knows_its_length_and_is_cut_is_refused_or_read_with_a_warning(
     name: str, muxer: str, codec: str, decoder: Decoder, tmp_path: Path
 ) -> None:
-    source = tmp_path / name
-    write(source, muxer, codec, 44_100, "mono")
+    source, target = tmp_path / name, tmp_path / "out.pcm"
+    if codec == "aac":
+        # With its index ahead of its sound, as files meant for the web have it: without an index nothing can be read.
+        write(source, muxer, codec, 44_100, "mono", options={"movflags": "faststart"})
+    else:
+        write(source, muxer, codec, 44_100, "mono")
+    assert not (await decoder.decode(source, target)).warnings
+    whole = source.read_bytes()
+    source.write_bytes(whole[: len(whole) * 3 // 5])
+    assert (await refusal(decoder, source)).code == "truncated_audio"
+    decoded = await decoder.decode(source, target, strict=False)
+    assert 0.8 < decoded.duration_secs < 1.5
+    (warning,) = decoded.warnings
+    assert warning.code == "truncated_audio"
+    assert warning.at_secs == pytest.approx(decoded.duration_secs, abs=0.1)
+
+
+async def test_without_its_index_a_file_is_refused_whatever_is_asked(decoder: Decoder, tmp_path: Path) -> None:
+    source = tmp_path / "a.m4a"
+    write(source, "mp4", "aac", 44_100, "mono")
     whole = source.read_bytes()
     source.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InvalidAudio) as caught:
+        await decoder.decode(source, tmp_path / "out.pcm", strict=False)
+    assert caught.value.code == "truncated_audio"
+
+
+def aac_packets(source: Path) -> list[tuple[int, int]]:
+    """(offset, size) of each packet of sound in an MP4 file."""
+    with av.open(str(source)) as container:
+        return [(p.pos, p.size) for p in container.demux(audio=0) if p.pos is not None and p.size]
+
+
+async def test_a_damaged_packet_is_silence_with_a_warning(decoder: Decoder, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.m4a", tmp_path / "out.pcm"
+    write(source, "mp4", "aac", 44_100, "mono")
+    packets = aac_packets(source)
+    middle = len(packets) // 2
+    offset, size = packets[middle]
+    body = bytearray(source.read_bytes())
+    body[offset : offset + size] = b"\xff" * size
+    source.write_bytes(body)
+    assert (await refusal(decoder, source)).code == "damaged_audio"
+    decoded = await decoder.decode(source, target, strict=False)
+    assert decoded.duration_secs == pytest.approx(2.0, abs=0.1)
+    (warning,) = decoded.warnings
+    assert warning.code == "damaged_audio"
+    assert warning.at_secs == pytest.approx(middle * 1024 / 44_100, abs=0.1)
+
+
+async def test_a_recording_that_is_damaged_to_its_end_breaks_off_there(decoder: Decoder, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.m4a", tmp_path / "out.pcm"
+    write(source, "mp4", "aac", 44_100, "mono")
+    packets = aac_packets(source)
+    body = bytearray(source.read_bytes())
+    for offset, size in packets[len(packets) // 2 :]:
+        body[offset : offset + size] = b"\xff" * size
+    source.write_bytes(body)
     assert (await refusal(decoder, source)).code == "truncated_audio"
+    (warning,) = (await decoder.decode(source, target, strict=False)).warnings
+    assert warning.code == "truncated_audio"
+    assert warning.at_secs == pytest.approx(1.0, abs=0.1)
+
+
+async def test_a_recording_with_much_damage_is_refused_whatever_is_asked(decoder: Decoder, tmp_path: Path) -> None:
+    source = tmp_path / "a.m4a"
+    write(source, "mp4", "aac", 44_100, "mono")
+    packets = aac_packets(source)
+    body = bytearray(source.read_bytes())
+    for offset, size in packets[10:-10:4] + packets[11:-10:4] + packets[12:-10:4]:
+        body[offset : offset + size] = b"\xff" * size
+    source.write_bytes(body)
+    with pytest.raises(InvalidAudio, match="packets are damaged") as caught:
+        await decoder.decode(source, tmp_path / "out.pcm", strict=False)
+    assert caught.value.code == "unreadable_audio"
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from audio.decode import Decoder, SeriesDecoder
+from audio.decoding.decoder import Decoder, SeriesDecoder
 from schemas.errors import InvalidAudio
 from schemas.settings import LimitSettings
 from tests.integration.test_decode import RECORDINGS, wav, write
-from tests.integration.test_decode_limits import busy_child, children, hours_of_zeros
+from tests.integration.test_decode_limits import busy_child, children, hours_of_zeros, ignore_others
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def others_ignored() -> None:
+    ignore_others()
 
 
 @pytest.fixture
@@ -30,9 +37,9 @@ async def series(decoder: Decoder) -> AsyncIterator[SeriesDecoder]:
     await running.close()
 
 
-def decoding(nursery: int) -> set[int]:
-    """Process ids of the children there are, the nursery left out."""
-    return {child.pid for child in children() if child.pid != nursery}
+def decoding(fork_server: int) -> set[int]:
+    """Process ids of the children there are, the fork server left out."""
+    return {child.pid for child in children() if child.pid != fork_server}
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def small(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def nursery(decoder: Decoder, small: Path, tmp_path: Path) -> int:
+async def fork_server(decoder: Decoder, small: Path, tmp_path: Path) -> int:
     """Its process id. It has served: until then its process may not have begun the program."""
     await decoder.decode(small, tmp_path / "warm.pcm")
     (found,) = children()
@@ -51,7 +58,7 @@ async def nursery(decoder: Decoder, small: Path, tmp_path: Path) -> int:
 
 
 async def test_one_child_decodes_every_format_as_well_as_one_each(
-    decoder: Decoder, series: SeriesDecoder, nursery: int, tmp_path: Path
+    decoder: Decoder, series: SeriesDecoder, fork_server: int, tmp_path: Path
 ) -> None:
     seen: set[int] = set()
     for name, muxer, codec, rate_hz, layout in RECORDINGS:
@@ -59,16 +66,16 @@ async def test_one_child_decodes_every_format_as_well_as_one_each(
         write(source, muxer, codec, rate_hz, layout)
         assert await series.decode(source, after) == await decoder.decode(source, alone)
         assert after.read_bytes() == alone.read_bytes()
-        seen |= decoding(nursery)
+        seen |= decoding(fork_server)
     assert len(seen) == 1
 
 
 async def test_files_at_the_same_time_have_children_of_their_own(
-    series: SeriesDecoder, nursery: int, small: Path, tmp_path: Path
+    series: SeriesDecoder, fork_server: int, small: Path, tmp_path: Path
 ) -> None:
     for _ in range(2):
         await asyncio.gather(*(series.decode(small, tmp_path / f"{i}.pcm") for i in range(3)))
-        assert len(decoding(nursery)) == 3
+        assert len(decoding(fork_server)) == 3
 
 
 async def test_a_bad_file_is_refused_for_its_own_faults_and_spoils_no_other(
@@ -86,10 +93,10 @@ async def test_a_bad_file_is_refused_for_its_own_faults_and_spoils_no_other(
 
 
 async def test_the_death_of_a_child_that_served_before_fails_no_file(
-    series: SeriesDecoder, nursery: int, small: Path, tmp_path: Path
+    series: SeriesDecoder, fork_server: int, small: Path, tmp_path: Path
 ) -> None:
     await series.decode(small, tmp_path / "first.pcm")
-    (idle,) = decoding(nursery)
+    (idle,) = decoding(fork_server)
     psutil.Process(idle).kill()
     assert (await series.decode(small, tmp_path / "second.pcm")).num_samples == 16_000
 
@@ -100,19 +107,21 @@ async def test_the_death_of_a_child_that_served_before_fails_no_file(
 
 
 async def test_a_child_ends_after_so_many_files(
-    series: SeriesDecoder, nursery: int, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    series: SeriesDecoder, fork_server: int, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audio.decode._SERIES_FILES", 2)
+    monkeypatch.setattr("audio.decoding.decoder._SERIES_FILES", 2)
     seen: list[set[int]] = []
     for number in range(4):
         await series.decode(small, tmp_path / f"{number}.pcm")
-        seen.append(decoding(nursery))
+        seen.append(decoding(fork_server))
     first, _, second, _ = seen
     assert seen == [first, set(), second, set()]
     assert first.isdisjoint(second)
 
 
-async def test_cancelling_takes_the_child_along(series: SeriesDecoder, nursery: int, small: Path, tmp_path: Path) -> None:
+async def test_cancelling_takes_the_child_along(
+    series: SeriesDecoder, fork_server: int, small: Path, tmp_path: Path
+) -> None:
     target = tmp_path / "out.pcm"
     await series.decode(small, target)
     target.unlink()
@@ -121,14 +130,14 @@ async def test_cancelling_takes_the_child_along(series: SeriesDecoder, nursery: 
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    assert decoding(nursery) == set()
+    assert decoding(fork_server) == set()
     assert not target.exists()
 
 
-async def test_nothing_is_left_open_or_running(decoder: Decoder, nursery: int, small: Path, tmp_path: Path) -> None:
+async def test_nothing_is_left_open_or_running(decoder: Decoder, fork_server: int, small: Path, tmp_path: Path) -> None:
     before = psutil.Process().num_fds()
     series = SeriesDecoder(decoder)
     await asyncio.gather(*(series.decode(small, tmp_path / f"{i}.pcm") for i in range(3)))
     await series.close()
-    assert decoding(nursery) == set()
+    assert decoding(fork_server) == set()
     assert psutil.Process().num_fds() == before

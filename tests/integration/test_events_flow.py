@@ -6,19 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from schemas.domain import SAMPLE_RATE_HZ, Span
-from schemas.engines import Cue, Samples
+from schemas.engines import Samples
 from schemas.settings import EngineSettings
-from tests import scenes, speech
+from schemas.speech import Cue
 from tests.e2e import recordings
 from tests.integration.test_long_files import LONG, flac, instance
+from tests.support import scenes, speech
+
+pytestmark = pytest.mark.integration
 
 TINY_AST = Path(__file__).resolve().parents[1] / "data" / "models" / "tiny-ast"
 CUES: tuple[Cue, ...] = ("laugh", "cough", "sniff", "gasp")
 TAGS = ("laugh", "cough", "sniff", "breath")
 _PATIENCE_SECS = 150
 """Prefect's server alone takes half a minute to start where others work too."""
+
+
+_WORD_ERROR_SECS = 0.08
+"""Half of all words begin at most so far from where they were said."""
 
 
 def recording(count: int) -> tuple[bytes, list[Span]]:
@@ -36,15 +44,16 @@ def assert_heard(body: dict[str, Any], planted: list[Span]) -> None:
     sounds = [e for e in body["events"] if e["tag"] not in ("pause", "hesitation")]
     assert [e["tag"] for e in sounds] == [TAGS[n % 4] for n in range(len(planted))]
     for event, span in zip(sounds, planted, strict=True):
-        assert event["start"] < span.end_secs
-        assert event["end"] > span.start_secs
+        # Events keep off the words beside them, whose times are off by as much.
+        assert event["start"] < span.end_secs + _WORD_ERROR_SECS
+        assert event["end"] > span.start_secs - _WORD_ERROR_SECS
         assert event["confidence"] >= 0.5
         assert event["speaker"] is not None
     assert all("[" not in segment["text"] for segment in body["segments"])
     assert [body["text"].count(f"[{tag}]") for tag in TAGS] == [sum(e["tag"] == tag for e in sounds) for tag in TAGS]
 
 
-async def test_sounds_are_heard_when_asked_for_and_never_twice(tmp_path: Path) -> None:
+async def test_sound_events_are_detected_on_request_and_never_twice(tmp_path: Path) -> None:
     engines = EngineSettings(events_engine="transformers", events_model=str(TINY_AST))
     long, planted = recording(4)
     short, planted_short = recording(2)
@@ -55,13 +64,15 @@ async def test_sounds_are_heard_when_asked_for_and_never_twice(tmp_path: Path) -
             assert "events" not in plain
             assert "[" not in plain["text"]
             assert not here.asked["/operator/events/observe"]
-            blocks = here.kept
+            stored = here.kept
 
             here.asked.clear()
             body = await here.completed(await here.submit(flac(long), non_speech=True, filename="a.flac"), _PATIENCE_SECS)
             assert_heard(body, planted)
             assert body["segments"] == plain["segments"]
-            assert here.asked["/operator/events/observe"] == blocks >= 2
+            blocks = here.asked["/operator/events/observe"]
+            assert blocks >= 2
+            assert stored == 2 * blocks + 1  # words and voices of each block, and the recording's language
             assert not here.asked["/operator/recognize"]
             assert not here.asked["/operator/diarization/observe"]
 

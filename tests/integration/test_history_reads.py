@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from lakehouse import follow, snapshot
-from lakehouse.history import History
-from lakehouse.ledger import Ledger
-from lakehouse.ledger import changes as ledger_changes
-from lakehouse.ledger.changes import Changes, Position
-from lakehouse.location import Location
-from schemas.domain import Conversation, ConversationTurn, ToolCall, TtsRender
+from lakehouse.history import follower, snapshot
+from lakehouse.history.history import History
+from lakehouse.ledger import change_log as ledger_changes
+from lakehouse.ledger.change_log import Changes, Position
+from lakehouse.ledger.ledger import Ledger
+from lakehouse.storage.location import Location
+from schemas.records import Conversation, ConversationTurn, ToolCall, TtsRender
 from schemas.settings import Settings
-from tests.lakehouse_kit import home, new_job, outcome, transcript
+from tests.support.lakehouse_kit import home, new_job, outcome, transcript
+
+pytestmark = pytest.mark.integration
 
 
 class Asked:
@@ -31,7 +33,7 @@ class Asked:
 
     async def changes(self, since: Mapping[str, Position | None]) -> dict[str, Changes]:
         self.questions += 1
-        return await self.ledger.changes(since)
+        return await self.ledger.records.changes(since)
 
 
 @asynccontextmanager
@@ -64,12 +66,12 @@ async def test_many_readers_see_every_acknowledged_job_through_projection_and_a_
     async with reading(settings) as (asked, history):
         second = History(Location.of(settings), asked)
         for number in range(12):
-            job = await asked.ledger.create_job(new_job(str(number), use_cache=False))
+            job = await asked.ledger.jobs.create(new_job(str(number), use_cache=False))
             for reader in (history, second):
                 assert (await reader.page("transcriptions", "ada")).total == number + 1
-            claim = await asked.ledger.claim("w", 0)
+            claim = await asked.ledger.jobs.claim("w", 0)
             assert claim is not None
-            await asked.ledger.complete(job.id, claim.lease, outcome(job), transcript())
+            await asked.ledger.jobs.complete(job.id, claim.lease, outcome(job), transcript())
             rows = await asyncio.gather(*(reader.get("transcriptions", "ada", job.id) for reader in (history, second)))
             assert [row and row["status"] for row in rows] == ["completed", "completed"]
             if number == 6:
@@ -89,11 +91,11 @@ async def test_readers_that_come_together_share_questions(tmp_path: Path) -> Non
         assert asked.questions - before <= 2
 
 
-async def test_a_reader_left_far_behind_opens_the_table_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_changes, "KEPT_ROWS", 4)
+async def test_a_reader_left_far_behind_opens_the_table_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_changes, "LOG_ROWS", 4)
     async with reading(home(tmp_path)) as (asked, history):
         for number in range(30):
-            await asked.ledger.record_tts(render(number, "ada" if number % 2 else "bob", f"v{number % 4}"))
+            await asked.ledger.records.add_renders([render(number, "ada" if number % 2 else "bob", f"v{number % 4}")])
             if number in (2, 4, 20):
                 await history.page("tts_renders", "ada")
         found = await history.page("tts_renders", "ada", limit=3, filters={"voice": "v3"})
@@ -106,11 +108,11 @@ async def test_a_reader_left_far_behind_opens_the_table_anew(tmp_path: Path, mon
 async def test_a_long_tail_is_folded_into_a_new_snapshot_beside_the_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "REFRESH_ROWS", 5)
+    monkeypatch.setattr(follower, "REFRESH_ROWS", 5)
     async with reading(home(tmp_path)) as (asked, history):
         seen = set()
         for number in range(1, 60):
-            await asked.ledger.record_tts(render(number))
+            await asked.ledger.records.add_renders([render(number)])
             found = await history.page("tts_renders", "ada", limit=100, order="asc")
             assert [row["id"] for row in found.rows] == list(range(1, number + 1))
             taken = history.snapshot("tts_renders")
@@ -124,7 +126,7 @@ async def test_files_that_maintenance_took_away_are_no_error(tmp_path: Path, mon
     settings = home(tmp_path)
     async with reading(settings) as (asked, history):
         for number in range(1, 7):
-            await asked.ledger.record_tts(render(number))
+            await asked.ledger.records.add_renders([render(number)])
         assert (await history.page("tts_renders", "ada")).total == 6
     async with reading(settings) as (_, history):
         assert (await history.get("tts_renders", "ada", 1) or {})["text"] == "Render 1."
@@ -139,15 +141,15 @@ async def test_the_feed_is_the_three_tables_by_time(tmp_path: Path) -> None:
     began = dt.datetime(2026, 6, 29, 10, 40, tzinfo=dt.UTC)
     async with reading(home(tmp_path)) as (asked, history):
         for number in range(5):
-            await asked.ledger.create_job(new_job(str(number)))
-            await asked.ledger.record_tts(render(number))
+            await asked.ledger.jobs.create(new_job(str(number)))
+            await asked.ledger.records.add_renders([render(number)])
             talk = Conversation("ada", f"sess_{number}", began, voice="maeve")
-            await asked.ledger.record_conversation(talk, [])
+            await asked.ledger.records.add_conversation(talk, [])
         whole = await history.feed("ada", limit=100)
         assert whole.total == len(whole.rows) == 15
         times = [row["created_at"] for _, row in whole.rows]
         assert times == sorted(times, reverse=True)
-        pages = [await history.feed("ada", page=n, limit=4) for n in range(1, 6)]
+        pages = [await history.feed("ada", offset=4 * n, limit=4) for n in range(5)]
         assert [item for page in pages for item in page.rows] == whole.rows
         some = await history.feed("ada", ["tts_renders", "conversations"], order="asc", since=times[7], until=times[2])
         inside = [
@@ -167,7 +169,7 @@ async def test_a_conversation_has_its_turns_and_no_others(tmp_path: Path) -> Non
                     ConversationTurn("user", f"{name} {n} {account}", began + dt.timedelta(seconds=n)) for n in range(4)
                 ]
                 calls = [ToolCall("calendar", {"range": "today"}, "2 events", began)]
-                await asked.ledger.record_conversation(Conversation(account, name, began), turns, calls)
+                await asked.ledger.records.add_conversation(Conversation(account, name, began), turns, calls)
         found = await history.conversation("ada", "sess_b")
         assert found is not None
         assert (found["session_id"], found["account"]) == ("sess_b", "ada")

@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import pytest
 import uvicorn
 
-from lakehouse import importing
+from cli import output
+from cli.main import main
+from lakehouse import imports
 from schemas.settings import ServerSettings, Settings, StorageSettings
-from serve.cli import output
-from serve.cli.main import main
 from tests.contract.gateway import OPERATOR_KEY, OTHER_KEY, USER_KEY, Running, running
+from tests.support.lakehouse_kit import until_projected
+
+pytestmark = pytest.mark.integration
 
 TRANSCRIPTION = {
     "id": 456,
@@ -92,9 +96,7 @@ async def test_a_transcription_comes_in_whole(tmp_path: Path) -> None:
         assert [(s["speaker"], s["start"]) for s in full["segments"]] == [("0", 0.5), ("1", 3.0)]
         assert full["events"][0]["speaker"] == "1"
         assert (await got(gateway, "/transcriptions"))["total"] == 1
-        async with asyncio.timeout(20):
-            while (await gateway.ledger.stats()).unprojected:  # noqa: ASYNC110 - the projector tells nobody
-                await asyncio.sleep(0.02)
+        await until_projected(gateway.ledger)
         (hit,) = (await got(gateway, "/history/search", q="xylophones"))["data"]
         assert (hit["object"], hit["id"], hit["start_secs"]) == ("transcription", item["id"], 0.5)
 
@@ -135,6 +137,30 @@ async def test_bad_lines_are_named_and_the_rest_is_imported(tmp_path: Path) -> N
         assert (await got(gateway, "/history/tts"))["total"] == 2
 
 
+async def test_times_that_cannot_be_are_refused_by_line_and_a_mark_in_front_is_passed_over(tmp_path: Path) -> None:
+    def timed(**segment: Any) -> dict[str, Any]:
+        return {**TRANSCRIPTION, "id": None, "audio_duration_secs": 10.0, "segments": [{"text": "x", **segment}]}
+
+    lines = [
+        json.dumps(timed(start=1.0, end=9.9)).encode(),
+        json.dumps(timed(start=3.0, end=2.0)).encode(),
+        json.dumps(timed(start=1.0, end=500.0)).encode(),
+        json.dumps(timed(start=1.0, end=2.0)).replace("2.0", "NaN").encode(),
+        json.dumps(timed(start=1.0, end=2.0, words=[{"word": "x", "start": 2.0, "end": 1.0}])).encode(),
+        json.dumps({**timed(start=1, end=2), "events": [{"tag": "breath", "start": 1, "end": 99}]}).encode(),
+    ]
+    async with running(tmp_path) as gateway, gateway.client(OPERATOR_KEY) as operator:
+        answer = await operator.post(
+            "/operator/import/transcriptions?account=default", content=b"\xef\xbb\xbf" + b"\n".join(lines)
+        )
+        report = answer.raise_for_status().json()
+    assert (report["imported"], report["failed"]) == (1, 5)
+    assert [error["line"] for error in report["errors"]] == [2, 3, 4, 5, 6]
+    told = ("end 2 is before start 3", "segments.0.end 500 is beyond", "not JSON", "words.0", "events.0.end 99 is beyond")
+    for error, words in zip(report["errors"], told, strict=True):
+        assert words in error["message"]
+
+
 async def test_importing_twice_changes_nothing_over_restarts_too(tmp_path: Path) -> None:
     nameless = {key: value for key, value in RENDER.items() if key != "id"}
     files: dict[str, list[Any]] = {
@@ -167,7 +193,7 @@ async def test_only_operators_import(tmp_path: Path) -> None:
 
 def test_an_identity_is_the_lines_own_id_and_time_or_its_content() -> None:
     def identity(line: dict[str, Any]) -> str:
-        return importing.parse_line("tts", json.dumps(line).encode())[1]
+        return imports.parse_line("tts", json.dumps(line).encode())[1]
 
     assert identity(RENDER) == identity({**RENDER, "text": "edited", "download_url": "x"})
     assert identity(RENDER) != identity({**RENDER, "id": 8})
@@ -186,7 +212,7 @@ async def served(tmp_path: Path, unused_tcp_port: int) -> Any:
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=5)) as client:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not server.started:  # noqa: ASYNC110 - the server tells nobody
                     await asyncio.sleep(0.01)
             await client.get(f"{settings.server.url}/health")
@@ -198,7 +224,7 @@ async def served(tmp_path: Path, unused_tcp_port: int) -> Any:
 async def test_the_command_line_imports_lists_and_searches(
     served: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serve.cli.importing.BATCH_LINES", 2)
+    monkeypatch.setattr("cli.import_history.BATCH_LINES", 2)
     file = tmp_path / "calls.jsonl"
     lines = [json.dumps(CONVERSATION), "oops", json.dumps({**CONVERSATION, "id": "sess_2"}), "[]"]
     file.write_text("\n".join(lines))
@@ -221,5 +247,5 @@ async def test_the_command_line_imports_lists_and_searches(
     assert json.loads(out)["has_more"] is True
     code, out, _ = await run("search", "meeting")
     assert "Two [meetings]." in out
-    assert (await run("history", "tts", "--status", "failed"))[0] == output.USAGE
+    assert (await run("history", "tts", "--status", "failed"))[0] == click.UsageError.exit_code
     assert (await run("history", "--since", "soon"))[0] == output.FAILED

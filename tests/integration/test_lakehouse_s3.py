@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,55 +12,30 @@ import httpx
 import polars as pl
 import pytest
 
-from lakehouse.ledger import Ledger
-from lakehouse.location import Location
-from lakehouse.lock import take_lock
-from lakehouse.objects import Objects, audio_key
-from lakehouse.signing import Signer
+from lakehouse.ledger.ledger import Ledger
+from lakehouse.storage.location import Location
+from lakehouse.storage.objects import Objects, audio_key
+from lakehouse.storage.signed_urls import Signer
+from lakehouse.storage.writer_lock import take_lock
 from schemas.domain import JobStatus
 from schemas.errors import Conflict, PayloadTooLarge, Unavailable
-from tests.lakehouse_kit import home, new_job, outcome, read_job, read_jobs, transcript
+from tests.support.lakehouse_kit import home, new_job, outcome, read_job, read_jobs, transcript
+from tests.support.processes import s3_environment, s3_server
+
+pytestmark = pytest.mark.integration
 
 CHUNK = bytes(range(256)) * 1024
 
 
-def wait_until_open(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline, "the S3 server did not start"
-            time.sleep(0.05)
-        else:
-            return
-
-
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    # A process of its own: some calls of the native libraries hold this one's interpreter while they wait for an answer.
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            wait_until_open(port)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
+    for name, value in s3_environment(endpoint).items():
         monkeypatch.setenv(name, value)
     name = request.node.name.replace("_", "-")[:60].strip("-")
     boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=name)
@@ -92,16 +63,27 @@ async def test_objects_on_s3(bucket: str) -> None:
         assert (await client.get(url, headers={"Range": "bytes=0-9"})).content == CHUNK[:10]
 
 
+async def test_changes_on_s3_by_several_are_all_kept(bucket: str) -> None:
+    stores = [Objects(Location(bucket, fsync=False)) for _ in range(2)]
+
+    def one_more(found: bytes | None) -> bytes:
+        return str(int(found or b"0") + 1).encode()
+
+    made = await asyncio.gather(*(store.change("results/count", one_more) for store in stores * 3))
+    assert sorted(map(int, made)) == list(range(1, 7))
+    assert await stores[0].get_bytes("results/count") == b"6"
+
+
 async def test_a_ledger_on_s3_end_to_end(bucket: str, tmp_path: Path) -> None:
     settings = home(tmp_path, storage_url=bucket, fsync=True)
     objects = Objects.of(settings)
     ledger = await Ledger.open(settings)
-    jobs = await asyncio.gather(*(ledger.create_job(new_job(str(i))) for i in range(10)))
+    jobs = await asyncio.gather(*(ledger.jobs.create(new_job(str(i))) for i in range(10)))
     assert sorted(job.id for job in jobs) == list(range(1, 11))
-    claim = await ledger.claim("w", 0)
+    claim = await ledger.jobs.claim("w", 0)
     assert claim is not None
     await objects.put_bytes(f"results/{claim.job.id}.json", json.dumps(transcript().to_json()).encode())
-    done = await ledger.complete(claim.job.id, claim.lease, outcome(claim.job))
+    done = await ledger.jobs.complete(claim.job.id, claim.lease, outcome(claim.job))
     with pytest.raises(Conflict, match=r"process \d+ on"):
         await Ledger.open(settings)
     await ledger.close()
@@ -109,26 +91,18 @@ async def test_a_ledger_on_s3_end_to_end(bucket: str, tmp_path: Path) -> None:
     ledger = await Ledger.open(settings)
     assert await read_job(ledger, "ada", done.id) == done
     assert (await read_jobs(ledger, "ada", 2, 0))[0] == 10
-    assert (await ledger.create_job(new_job("0"))).status is JobStatus.COMPLETED
+    assert (await ledger.jobs.create(new_job("0"))).status is JobStatus.COMPLETED
     await ledger.close()
     segments = pl.scan_delta(Location.of(settings).table_uri("segments")).collect()
     assert len(segments) == 4
 
 
-async def test_a_dead_holder_s_lease_ends_and_its_ghost_may_not_write(bucket: str) -> None:
+async def test_a_dead_holder_s_lease_is_waited_for_and_its_ghost_may_not_write(bucket: str) -> None:
     location = Location(bucket, fsync=False)
     ghost = await take_lock(location, lease_secs=1.0)
     # Its process is paused: nothing is renewed any more.
     ghost._renewal.cancel()  # type: ignore[attr-defined]
-    with pytest.raises(Conflict):
-        await take_lock(location, lease_secs=1.0)
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                lock = await take_lock(location, lease_secs=30.0)
-                break
-            except Conflict:
-                await asyncio.sleep(0.05)
+    lock = await asyncio.wait_for(take_lock(location, lease_secs=2.0), 10)
     with pytest.raises(Unavailable) as caught:
         ghost.check()
     assert caught.value.code == "lock_lost"

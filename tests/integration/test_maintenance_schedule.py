@@ -3,51 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import os
-import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 import uvicorn
 import yaml
 
-from flows.serve_maintenance import PREFECT_FILE
-from lakehouse.ledger.upkeep import TASKS
+from flows.scheduler import PREFECT_FILE
+from lakehouse.ledger.maintenance import TASKS
 from schemas.settings import ServerSettings, Settings, StorageSettings
 from tests.contract.gateway import OPERATOR_KEY, USER_KEY, Running, running
+from tests.support.processes import free_port, started, started_async
+
+pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 # The file's schedules are minutes and hours; the test has seconds.
 SERVE = """
 import asyncio, re
-from flows.serve_maintenance import PREFECT_FILE, main
+from flows.scheduler import PREFECT_FILE, main
 asyncio.run(main(re.sub(r"interval: \\d+", "interval: 1", PREFECT_FILE.read_text())))
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+CREDENTIALS = "fluxions:of-this-test"
 
 
 @contextmanager
-def started(env: dict[str, str], log: Path, *argv: str) -> Iterator[None]:
-    with log.open("wb") as out, subprocess.Popen(argv, env=os.environ | env, cwd=ROOT, stdout=out, stderr=out) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                # Prefect's server waits for whoever still holds a connection, such as a flow's run that was cut off.
-                process.kill()
+def logged(env: dict[str, str], log: Path, *argv: str) -> Iterator[None]:
+    # Prefect's server waits for whoever still holds a connection, such as a flow's run that was cut off; then it is killed.
+    with log.open("wb") as out, started(argv, env=os.environ | env, stop_secs=10, stdout=out, stderr=out):
+        yield
 
 
 @asynccontextmanager
@@ -72,19 +65,49 @@ async def test_a_scheduled_run_reaches_the_ledger(tmp_path: Path) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_API_AUTH_STRING": CREDENTIALS,
+        "PREFECT_API_AUTH_STRING": CREDENTIALS,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{prefect}",
     }
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "operator").write_text(OPERATOR_KEY)
     settings = Settings(server=ServerSettings(home=tmp_path, port=port), storage=StorageSettings(fsync=False))
-    program = str(Path(sys.executable).parent / "prefect")
-    server = (program, "server", "start", "--host", "127.0.0.1", "--port", str(prefect), "--no-ui")
-    async with running(tmp_path, settings) as gateway, served(gateway, port), httpx.AsyncClient() as client:
-        with started(env, tmp_path / "prefect.log", *server):
+    server = (sys.executable, "-m", "serve.supervisor.prefect_server", str(prefect))
+    own = httpx.AsyncClient(auth=tuple(CREDENTIALS.split(":")))  # type: ignore[arg-type] - a pair
+    async with running(tmp_path, settings) as gateway, served(gateway, port), own as client:
+        with logged(env, tmp_path / "prefect.log", *server):
             await until_healthy(client, api)
-            with started(env, tmp_path / "serve.log", sys.executable, "-c", SERVE):
-                run = await first_completed(client, api)
+            await nobody_else_is_served(api)
+            with logged(env, tmp_path / "serve.log", sys.executable, "-c", SERVE):
+                await change_deployments(client, api, tmp_path / "executed")
+                run = await first_completed(client, api, after=dt.datetime.now(dt.UTC))
     assert run["name"] == "merge"
     assert run["auto_scheduled"]
+    assert not (tmp_path / "executed").exists()
+
+
+async def nobody_else_is_served(api: str) -> None:
+    """Without credentials nothing, to a page of another origin nothing, under another name nothing."""
+    async with httpx.AsyncClient() as stranger:
+        for path in ("deployments/filter", "flow_runs/filter", "block_documents/filter"):
+            assert (await stranger.post(f"{api}/{path}", json={})).status_code == 401
+        assert (await stranger.get(f"{api}/admin/version")).status_code == 401
+        page = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+        asked = await stranger.options(f"{api}/deployments/filter", headers=page)
+        assert "access-control-allow-origin" not in asked.headers
+        assert (await stranger.get(f"{api}/health", headers={"Host": "evil.example"})).status_code == 400
+
+
+async def change_deployments(client: httpx.AsyncClient, api: str, proof: Path) -> None:
+    """Give every deployment a pull step that runs a command; flows that take code from the API would run it."""
+    step = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {proof}"}}
+    async with asyncio.timeout(90):
+        while len(found := (await client.post(f"{api}/deployments/filter", json={})).json()) < len(TASKS):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        for one in found:
+            # The server answers 503 while its database is busy.
+            while (changed := await client.patch(f"{api}/deployments/{one['id']}", json={"pull_steps": [step]})).is_error:
+                assert changed.status_code == 503, changed.text
 
 
 async def until_healthy(client: httpx.AsyncClient, api: str) -> None:
@@ -98,8 +121,9 @@ async def until_healthy(client: httpx.AsyncClient, api: str) -> None:
             await asyncio.sleep(0.2)
 
 
-async def first_completed(client: httpx.AsyncClient, api: str) -> dict[str, object]:
-    wanted = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}, "limit": 1}
+async def first_completed(client: httpx.AsyncClient, api: str, after: dt.datetime) -> dict[str, object]:
+    ended = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}, "start_time": {"after_": after.isoformat()}}
+    wanted = {"flow_runs": ended, "limit": 1}
     async with asyncio.timeout(90):
         while not (found := (await client.post(f"{api}/flow_runs/filter", json=wanted)).json()):  # noqa: ASYNC110
             await asyncio.sleep(0.3)
@@ -118,9 +142,9 @@ async def test_the_command_prints_what_was_done(tmp_path: Path) -> None:
 
 async def command(port: int, key: str, task: str) -> tuple[int, dict[str, int]]:
     """Exit code and counts of `fluxions maintain`."""
-    argv = ("-m", "serve.cli.main", "maintain", task, "--url", f"http://127.0.0.1:{port}", "--key", key, "--json")
-    process = await asyncio.create_subprocess_exec(sys.executable, *argv, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
-    out, _ = await process.communicate()
+    argv = ("-m", "cli.main", "maintain", task, "--url", f"http://127.0.0.1:{port}", "--key", key, "--json")
+    async with started_async(sys.executable, *argv, stdout=asyncio.subprocess.PIPE) as process:
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode or 0, json.loads(out)["counts"] if out else {}
 
 

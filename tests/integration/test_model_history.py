@@ -16,16 +16,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from lakehouse.history import History
-from lakehouse.ledger import Ledger
-from lakehouse.location import Location
+from lakehouse.history.history import History
+from lakehouse.ledger.ledger import Ledger
 from lakehouse.maintenance.merge import MergePolicy
-from lakehouse.objects import Objects
-from lakehouse.results import attempt_key, put_result
-from schemas.domain import Conversation, ConversationTurn
+from lakehouse.storage.location import Location
+from lakehouse.storage.objects import Objects
+from lakehouse.storage.result_objects import attempt_key, put_result
 from schemas.errors import NotFound
+from schemas.records import Conversation, ConversationTurn
 from schemas.tables import TABLES
-from tests.lakehouse_kit import home, new_job, outcome, transcript
+from tests.support.lakehouse_kit import home, new_job, outcome, transcript, until_projected
+
+pytestmark = pytest.mark.integration
 
 ACCOUNTS = ("ada", "bob")
 POLICY = MergePolicy(min_tail_files=2, file_rows=4)
@@ -62,7 +64,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.ledger: Ledger = self.run(Ledger.open(self.settings, merge_policy=POLICY))
-        self.history = History(self.location, self.ledger)
+        self.history = History(self.location, self.ledger.records, index_folder=self.folder / "indexes")
 
     def close(self) -> None:
         self.run(self.history.close())
@@ -79,7 +81,7 @@ class HistoryMachine(RuleBasedStateMachine):
         """``again``: a cached result is not welcome, so the recording is processed once more."""
         new = new_job(content, account=account, use_cache=not again)
         self.run(self.objects.put_bytes(new.audio_key, content.encode()))
-        job = self.run(self.ledger.create_job(new))
+        job = self.run(self.ledger.jobs.create(new))
         made = [m for m in self.jobs.values() if m.status == "completed" and not m.cached]
         done = {m.result_key for m in made if (m.account, m.content) == (account, content)}
         assert job.id == max(self.jobs, default=0) + 1
@@ -89,7 +91,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule(fails=st.booleans())
     def finish(self, fails: bool) -> None:
-        claim = self.run(self.ledger.claim("worker", 0))
+        claim = self.run(self.ledger.jobs.claim("worker", 0))
         waiting = [i for i, m in self.jobs.items() if m.status == "submitted"]
         assert (claim is None) == (not waiting)
         if claim is None:
@@ -97,14 +99,14 @@ class HistoryMachine(RuleBasedStateMachine):
         assert claim.job.id == min(waiting)
         entry = self.jobs[claim.job.id]
         if fails:
-            self.run(self.ledger.fail(claim.job.id, claim.lease, "no speech", retryable=False))
+            self.run(self.ledger.jobs.fail(claim.job.id, claim.lease, "no speech", retryable=False))
             entry.status = "failed"
             return
         said = transcript(f"Job {claim.job.id}.")
         entry.status, entry.result_key = "completed", attempt_key(claim.job, claim.job.attempt)
         self.run(put_result(self.objects, entry.result_key, said))
         result = outcome(claim.job, result_key=entry.result_key, playback_key=None)
-        self.run(self.ledger.complete(claim.job.id, claim.lease, result, said))
+        self.run(self.ledger.jobs.complete(claim.job.id, claim.lease, result, said))
 
     @rule(account=st.sampled_from(ACCOUNTS), which=st.integers(0, 30))
     def delete(self, account: str, which: int) -> None:
@@ -112,9 +114,9 @@ class HistoryMachine(RuleBasedStateMachine):
         entry = self.jobs.get(job_id)
         if entry is None or entry.account != account or entry.status == "deleted":
             with pytest.raises(NotFound):
-                self.run(self.ledger.delete_job(account, job_id))
+                self.run(self.ledger.jobs.delete(account, job_id))
             return
-        self.run(self.ledger.delete_job(account, job_id))
+        self.run(self.ledger.jobs.delete(account, job_id))
         entry.status = "deleted"
 
     @rule(account=st.sampled_from(ACCOUNTS), twice=st.booleans())
@@ -123,12 +125,12 @@ class HistoryMachine(RuleBasedStateMachine):
         now = dt.datetime.now(dt.UTC)
         turns = [ConversationTurn("user", f"I am {session}.", now), ConversationTurn("assistant", "Good.", now)]
         for _ in range(1 + twice):
-            self.run(self.ledger.record_conversation(Conversation(account, session, now), turns))
+            self.run(self.ledger.records.add_conversation(Conversation(account, session, now), turns))
         self.sessions[account].append(session)
 
     @rule(task=st.sampled_from(["merge", "merge", "retention", "checkpoint", "orphans"]))
     def maintain(self, task: str) -> None:
-        assert self.run(self.ledger.maintain(task, 30)) is not None
+        assert self.run(self.ledger.maintenance.run(task, 30)) is not None
 
     @rule()
     def vacuum(self) -> None:
@@ -171,10 +173,8 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def settle(self) -> None:
         async def projected() -> None:
-            async with asyncio.timeout(30):
-                while (await self.ledger.stats()).unprojected:  # noqa: ASYNC110 - the projector tells nobody
-                    await asyncio.sleep(0.01)
-            await self.ledger.maintain("checkpoint", 30)
+            await until_projected(self.ledger)
+            await self.ledger.maintenance.run("checkpoint", 30)
 
         self.run(projected())
 

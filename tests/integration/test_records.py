@@ -14,11 +14,13 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from lakehouse.ledger import Ledger
-from schemas.domain import Conversation, ConversationTurn, ToolCall, TtsRender, Voice
+from lakehouse.ledger.ledger import Ledger
 from schemas.errors import Conflict, NotFound
+from schemas.records import Conversation, ConversationTurn, ToolCall, TtsRender, Voice
 from schemas.settings import Settings
-from tests.lakehouse_kit import home
+from tests.support.lakehouse_kit import home
+
+pytestmark = pytest.mark.integration
 
 BEGUN = dt.datetime(2026, 6, 29, 10, 40, tzinfo=dt.UTC)
 RENDER = TtsRender("ada", "maeve.en-us", "Good morning, dentists.", 23, 1.5, 0.00023, "tts/ada/1.opus", "espeak-1", 0.7)
@@ -54,12 +56,13 @@ def test_renders_get_ids_in_order_and_one_with_a_key_is_recorded_once(tmp_path: 
 
     async def scenario() -> None:
         async with opened(settings) as ledger:
-            together = await asyncio.gather(*(ledger.record_tts(r) for r in (keyed, keyed, RENDER, RENDER)))
+            each = await asyncio.gather(*(ledger.records.add_renders([r]) for r in (keyed, keyed, RENDER, RENDER)))
+            together = [row_id for (row_id,) in each]
             assert together[0] == together[1]
             assert sorted(set(together)) == [1, 2, 3]
         async with opened(settings) as ledger:
-            assert await ledger.record_tts(keyed) == together[0]
-            assert await ledger.record_tts(replace(keyed, account="eve")) == 4
+            assert await ledger.records.add_renders([keyed]) == [together[0]]
+            assert await ledger.records.add_renders([replace(keyed, account="eve")]) == [4]
 
     run(scenario)
     found = rows(settings, "tts_renders")
@@ -74,8 +77,8 @@ def test_renders_recorded_together_are_one_commit(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with opened(settings) as ledger:
-            assert sorted(await ledger.record_renders(renders)) == list(range(1, 21))
-            assert sorted(await ledger.record_renders(renders)) == list(range(1, 21))
+            assert sorted(await ledger.records.add_renders(renders)) == list(range(1, 21))
+            assert sorted(await ledger.records.add_renders(renders)) == list(range(1, 21))
 
     run(scenario)
     assert len(rows(settings, "tts_renders")) == 20
@@ -89,9 +92,14 @@ def test_imported_renders_keep_their_time_and_come_in_once(tmp_path: Path) -> No
 
     async def scenario() -> None:
         async with opened(settings) as ledger:
-            assert await ledger.import_renders("ada", [*old, old[0]]) == [(1, True), (2, True), (3, True), (1, False)]
+            assert await ledger.records.import_renders("ada", [*old, old[0]]) == [
+                (1, True),
+                (2, True),
+                (3, True),
+                (1, False),
+            ]
         async with opened(settings) as ledger:
-            assert await ledger.import_renders("ada", old) == [(1, False), (2, False), (3, False)]
+            assert await ledger.records.import_renders("ada", old) == [(1, False), (2, False), (3, False)]
 
     run(scenario)
     assert [row["created_at"] for row in rows(settings, "tts_renders")] == [render.created_at for render in old]
@@ -102,10 +110,14 @@ def test_a_conversation_is_recorded_whole_and_once(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with opened(settings) as ledger:
-            assert await asyncio.gather(*(ledger.record_conversation(CALL, TURNS, CALLS) for _ in range(3))) == [1, 1, 1]
+            assert await asyncio.gather(*(ledger.records.add_conversation(CALL, TURNS, CALLS) for _ in range(3))) == [
+                1,
+                1,
+                1,
+            ]
         async with opened(settings) as ledger:
-            assert await ledger.record_conversation(CALL, TURNS, CALLS) == 1
-            assert await ledger.record_conversation(replace(CALL, account="eve"), TURNS[:1]) == 2
+            assert await ledger.records.add_conversation(CALL, TURNS, CALLS) == 1
+            assert await ledger.records.add_conversation(replace(CALL, account="eve"), TURNS[:1]) == 2
 
     run(scenario)
     conversations = {row["account"]: row for row in rows(settings, "conversations")}
@@ -120,13 +132,13 @@ def test_what_an_attempt_that_died_left_behind_is_not_doubled(tmp_path: Path) ->
 
     async def scenario() -> None:
         async with opened(settings) as ledger:
-            await ledger.record_conversation(CALL, TURNS, CALLS)
+            await ledger.records.add_conversation(CALL, TURNS, CALLS)
         # As after a crash between the turns and the conversation.
         from deltalake import DeltaTable
 
         DeltaTable(f"{settings.storage_url}/tables/conversations").delete()
         async with opened(settings) as ledger:
-            await ledger.record_conversation(CALL, TURNS, CALLS)
+            await ledger.records.add_conversation(CALL, TURNS, CALLS)
 
     run(scenario)
     assert [len(rows(settings, name)) for name in ("conversations", "turns", "tool_calls")] == [1, 2, 1]
@@ -137,19 +149,20 @@ def test_the_last_state_of_a_voice_counts_after_a_restart(tmp_path: Path) -> Non
 
     async def scenario() -> None:
         async with opened(settings) as ledger:
-            await ledger.put_voice(VOICE)
-            await ledger.put_voice(replace(VOICE, id="u-ada-2"))
-            await ledger.put_voice(replace(VOICE, name="Ada II"))
-            await ledger.delete_voice("ada", "u-ada-2")
+            await ledger.voices.put(VOICE)
+            await ledger.voices.put(replace(VOICE, id="u-ada-2"))
+            await ledger.voices.put(replace(VOICE, name="Ada II"))
+            await ledger.voices.delete("ada", "u-ada-2")
             with pytest.raises(NotFound):
-                await ledger.delete_voice("eve", "u-ada-1")
+                await ledger.voices.delete("eve", "u-ada-1")
             with pytest.raises(Conflict):
-                await ledger.put_voice(replace(VOICE, account="eve"))
+                await ledger.voices.put(replace(VOICE, account="eve"))
         async with opened(settings) as ledger:
-            assert [(v.name, v.parameters) for v in await ledger.list_voices("ada")] == [("Ada II", {"pitch": 1.25})]
-            assert await ledger.get_voice("u-ada-2") is None
-            await ledger.put_voice(replace(VOICE, id="u-ada-2"))
+            assert [(v.name, v.parameters) for v in await ledger.voices.of_account("ada")] == [("Ada II", {"pitch": 1.25})]
+            with pytest.raises(NotFound):
+                await ledger.voices.get("ada", "u-ada-2")
+            await ledger.voices.put(replace(VOICE, id="u-ada-2"))
         async with opened(settings) as ledger:
-            assert [v.id for v in await ledger.list_voices("ada")] == ["u-ada-2", "u-ada-1"]
+            assert [v.id for v in await ledger.voices.of_account("ada")] == ["u-ada-2", "u-ada-1"]
 
     run(scenario)

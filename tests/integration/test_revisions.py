@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,24 +12,27 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from lakehouse.archives import ArchiveReader
-from lakehouse.commits import TableWriter
-from lakehouse.diffs import compare
-from lakehouse.history import History
-from lakehouse.ledger import Ledger, jobs
-from lakehouse.location import Location
+from lakehouse.archives.reader import ArchiveReader
+from lakehouse.archives.revision_diff import compare
+from lakehouse.history.history import History
+from lakehouse.ledger import job_states
+from lakehouse.ledger.ledger import Ledger
 from lakehouse.maintenance.merge import MergePolicy
-from lakehouse.objects import Objects, audio_key
-from lakehouse.results import attempt_key, put_result, result_keys
-from lakehouse.rows import event_row, job_row
 from lakehouse.search import Search
+from lakehouse.storage.location import Location
+from lakehouse.storage.objects import Objects, audio_key
+from lakehouse.storage.result_objects import attempt_key, put_result, result_keys
+from lakehouse.tables.group_commit import TableWriter
+from lakehouse.tables.row_mapping import event_row, job_row
 from schemas.archives import BeginState, FileEnd, FileFailure, FileStatus
 from schemas.domain import JobStatus, Outcome
 from schemas.errors import Conflict, InvalidParameter, NotFound
 from schemas.settings import Settings
 from schemas.tables import JOB_EVENTS, TRANSCRIPTIONS
-from tests.archive_kit import AGAIN, NEWER, RUN, Worker, again, said, source, wav
-from tests.lakehouse_kit import REVISION, TurnedClock, home, new_job, outcome, read_job, read_jobs
+from tests.support.archive_kit import AGAIN, NEWER, RUN, Worker, again, said, source, wav
+from tests.support.lakehouse_kit import REVISION, ManualClock, home, new_job, outcome, read_job, read_jobs, until_projected
+
+pytestmark = pytest.mark.integration
 
 OLD, NEW = "the xylophonist is in the garden", "the saxophonist is in the garden"
 
@@ -42,7 +44,7 @@ class Told:
         self.ledger = ledger
         self.settings = settings
         self.objects = Objects.of(settings)
-        self.history = History(Location.of(settings), ledger)
+        self.history = History(Location.of(settings), ledger.records)
         self.search = Search(self.history)
         self.reader = ArchiveReader(Location.of(settings))
         self.id = 0
@@ -51,25 +53,20 @@ class Told:
     async def found(self, word: str) -> list[int]:
         return [hit.row["id"] for hit in await self.search.transcriptions("ada", word)]
 
-    async def projected(self) -> None:
-        async with asyncio.timeout(30):
-            while (await self.ledger.stats()).unprojected:  # noqa: ASYNC110 - the projector tells nobody
-                await asyncio.sleep(0.02)
-
     def select(self, where: str, *, unlike: str | None = NEWER, account: str | None = None) -> list[int]:
         return [one.id for one in self.reader.select(where, account, made_by_others_than=unlike, after=0, limit=100)]
 
 
 @asynccontextmanager
-async def told(settings: Settings, *, clock: TurnedClock | None = None) -> AsyncIterator[Told]:
+async def told(settings: Settings, *, clock: ManualClock | None = None) -> AsyncIterator[Told]:
     ledger = await Ledger.open(settings, clock=clock, merge_policy=MergePolicy(min_tail_files=2))
     try:
         it = Told(ledger, settings)
         await it.objects.put_bytes(audio_key("ada", source("a").sha256), wav("a"))
-        first = Worker(ledger, it.objects, await ledger.open_archive(RUN, REVISION))
+        first = Worker(ledger, it.objects, await ledger.archives.open(RUN, REVISION))
         begun = (await first.begin(source("a")))[0]
         it.id = begun.file.transcription_id or 0 if begun.file else await first.transcribe(source("a"), OLD, speakers=1)
-        it.worker = Worker(ledger, it.objects, await ledger.open_archive(AGAIN, NEWER))
+        it.worker = Worker(ledger, it.objects, await ledger.archives.open(AGAIN, NEWER))
         yield it
         await it.history.close()
     finally:
@@ -78,14 +75,14 @@ async def told(settings: Settings, *, clock: TurnedClock | None = None) -> Async
 
 async def test_history_and_search_show_the_newest_revision_alone(tmp_path: Path) -> None:
     async with told(home(tmp_path)) as it:
-        await it.projected()
+        await until_projected(it.ledger)
         before = await it.history.get("transcriptions", "ada", it.id)
         assert before is not None
         assert await it.found("xylophonist") == [it.id]
         (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
         assert (await it.history.get("transcriptions", "ada", it.id)) == before
         end = await it.worker.end(begun, NEW, NEWER, speakers=2)
-        await it.ledger.finish_files(it.worker.archive.id, [end])
+        await it.ledger.archives.finish_files(it.worker.archive.id, [end])
         for reader in (it, Told(it.ledger, it.settings)):
             row = await reader.history.get("transcriptions", "ada", it.id)
             assert row is not None
@@ -94,9 +91,9 @@ async def test_history_and_search_show_the_newest_revision_alone(tmp_path: Path)
             assert (await reader.history.page("transcriptions", "ada")).total == 1
         for step in ("in memory", "projected", "merged"):
             if step != "in memory":
-                await it.projected()
+                await until_projected(it.ledger)
             if step == "merged":
-                await it.ledger.maintain("merge", 30)
+                await it.ledger.maintenance.run("merge", 30)
             for reader in (it, Told(it.ledger, it.settings)):
                 assert (await reader.history.page("transcriptions", "ada")).total == 1, step
                 if step != "in memory":
@@ -111,7 +108,7 @@ async def test_history_and_search_show_the_newest_revision_alone(tmp_path: Path)
 async def test_both_revisions_are_in_the_tables_and_the_earlier_result_stays_for_comparison(tmp_path: Path) -> None:
     async with told(home(tmp_path)) as it:
         await it.worker.transcribe(again(it.id, source("a")), NEW, NEWER, speakers=2)
-        await it.projected()
+        await until_projected(it.ledger)
         rows = pl.scan_delta(f"{it.settings.storage_url}/tables/segments").select("id", "revision", "text").collect()
         assert sorted(rows.rows()) == [(it.id, 0, OLD), (it.id, 1, NEW)]
         (file,) = it.reader.files(it.worker.archive.id, limit=10)
@@ -131,10 +128,10 @@ async def test_the_cache_answers_with_the_newest_revision_and_with_nothing_that_
 
         async def answered(revision: str) -> str | None:
             asked = {"sha256": file.sha256, "audio_key": audio_key("ada", file.sha256), "engine_revision": revision}
-            job = await it.ledger.create_job(new_job(options=file.options, **asked))
+            job = await it.ledger.jobs.create(new_job(options=file.options, **asked))
             return job.result_key if job.cached_from == it.id else None
 
-        await it.projected()
+        await until_projected(it.ledger)
         first = await answered(REVISION)
         assert first is not None
         assert await answered(REVISION) == first
@@ -143,16 +140,16 @@ async def test_the_cache_answers_with_the_newest_revision_and_with_nothing_that_
             newest = await answered(NEWER)
             assert newest not in (first, None)
             assert await answered(REVISION) is None
-            await it.projected()
-        await it.ledger.delete_job("ada", it.id)
+            await until_projected(it.ledger)
+        await it.ledger.jobs.delete("ada", it.id)
         for _ in ("in memory", "erased"):
             assert await answered(NEWER) is None
-            await it.projected()
+            await until_projected(it.ledger)
 
 
 async def test_what_the_present_engines_made_is_left_unless_it_is_asked_for(tmp_path: Path) -> None:
     async with told(home(tmp_path)) as it:
-        await it.projected()
+        await until_projected(it.ledger)
         assert it.select("account = 'ada' and created_at > '2020-01-01'") == [it.id]
         assert it.select("true", account="bob") == []
         current = replace(again(it.id, source("a")), key="asked of the same engines")
@@ -160,7 +157,7 @@ async def test_what_the_present_engines_made_is_left_unless_it_is_asked_for(tmp_
         assert refused.file is not None
         assert (refused.state, refused.file.reason) == (BeginState.DONE, "current")
         await it.worker.transcribe(again(it.id, source("a")), NEW, NEWER)
-        await it.projected()
+        await until_projected(it.ledger)
         assert (it.select("true"), it.select("true", unlike=None)) == ([], [it.id])
         assert it.select("revision = 0", unlike=None) == []
         for wrong in ("nonsense > 1", "1 = 1) or (1 = 1", "true; drop table x", "exists (select * from read_csv('x'))"):
@@ -176,7 +173,7 @@ async def test_a_failure_leaves_the_transcription_as_it_was(tmp_path: Path) -> N
         assert begun.lease is not None
         end = FileEnd(begun.lease.job_id, begun.lease.lease, FileFailure("engine_failure", "no", retryable=True))
         for _ in range(2):
-            (outcome,) = await it.ledger.finish_files(it.worker.archive.id, [end])
+            (outcome,) = await it.ledger.archives.finish_files(it.worker.archive.id, [end])
             assert (outcome.status, outcome.error) == (FileStatus.FAILED, None)
         assert await read_job(it.ledger, "ada", it.id) == before
         (missing,) = await it.worker.begin(again(4711, source("b")), revision=NEWER)
@@ -188,32 +185,32 @@ async def test_a_failure_leaves_the_transcription_as_it_was(tmp_path: Path) -> N
 
 
 async def test_a_lease_on_a_revision_runs_out_and_counts_as_an_attempt(tmp_path: Path) -> None:
-    clock = TurnedClock()
+    clock = ManualClock()
     async with told(home(tmp_path, max_attempts=2), clock=clock) as it:
         for attempt in (1, 2):
             (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
             assert begun.lease is not None
-            leased = await it.ledger.leased_job(it.id, begun.lease.lease)
+            leased = await it.ledger.jobs.leased(it.id, begun.lease.lease)
             assert (leased.revision, leased.status, leased.attempt) == (1, JobStatus.PROCESSING, 1 + attempt)
             clock.advance(16)
-            await it.ledger.expire_leases()
+            await it.ledger.lease_expiry.expire()
             with pytest.raises(Conflict):
-                await it.ledger.leased_job(it.id, begun.lease.lease)
+                await it.ledger.jobs.leased(it.id, begun.lease.lease)
         (failed,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
         assert failed.file is not None
         assert (failed.file.status, failed.file.reason) == (FileStatus.FAILED, "worker_lost")
 
 
-async def test_a_revision_given_to_nobody_is_no_attempt(tmp_path: Path) -> None:
-    clock = TurnedClock()
+async def test_a_revision_whose_claim_was_lost_is_no_attempt(tmp_path: Path) -> None:
+    clock = ManualClock()
     async with told(home(tmp_path, max_attempts=1), clock=clock) as it:
         for _ in range(3):
             (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
             assert begun.lease is not None
             clock.advance(16)
-            await it.ledger.expire_leases()
+            await it.ledger.lease_expiry.expire()
         (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
-        (outcome,) = await it.ledger.finish_files(it.worker.archive.id, [await it.worker.end(begun, NEW, NEWER)])
+        (outcome,) = await it.ledger.archives.finish_files(it.worker.archive.id, [await it.worker.end(begun, NEW, NEWER)])
         assert outcome.status is FileStatus.COMPLETED
 
 
@@ -222,24 +219,24 @@ async def test_a_ledger_that_starts_again_waits_for_the_revision_once_more(tmp_p
         (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
         end = await it.worker.end(begun, NEW, NEWER)
     async with told(home(tmp_path)) as after:
-        assert (await after.ledger.find_archive(after.worker.archive.id)).counts.waiting == 1
-        assert (await after.ledger.finish_files(after.worker.archive.id, [end]))[0].error == "lease_lost"
+        assert (await after.ledger.archives.find(after.worker.archive.id)).counts.waiting == 1
+        assert (await after.ledger.archives.finish_files(after.worker.archive.id, [end]))[0].error == "lease_lost"
         (taken,) = await after.worker.begin(again(it.id, source("a")), revision=NEWER)
         assert taken.lease is not None
         assert taken.lease.attempt == 3
         last = await after.worker.end(taken, NEW, NEWER)
-        assert (await after.ledger.finish_files(after.worker.archive.id, [last]))[0].status is FileStatus.COMPLETED
+        assert (await after.ledger.archives.finish_files(after.worker.archive.id, [last]))[0].status is FileStatus.COMPLETED
 
 
 async def test_an_answer_of_the_present_engines_makes_the_revision_for_nothing(tmp_path: Path) -> None:
     async with told(home(tmp_path)) as it:
         new = new_job(account="ada", sha256=source("a").sha256, use_cache=False, engine_revision=NEWER)
-        sent = await it.ledger.create_job(new)
-        claim = await it.ledger.claim("queue", 1)
+        sent = await it.ledger.jobs.create(new)
+        claim = await it.ledger.jobs.claim("queue", 1)
         assert claim is not None
         key, result = attempt_key(claim.job, 1), said(NEW, NEWER)
         await put_result(it.objects, key, result)
-        await it.ledger.complete(sent.id, claim.lease, Outcome.of(result, key, None), result)
+        await it.ledger.jobs.complete(sent.id, claim.lease, Outcome.of(result, key, None), result)
         (done,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
         assert done.file is not None
         assert (done.file.status, done.file.cached, done.file.cost_usd) == (FileStatus.COMPLETED, True, 0.0)
@@ -253,10 +250,10 @@ async def test_one_transcription_named_twice_or_by_two_runs_is_made_again_by_one
         twice = [again(it.id, source("a")), replace(again(it.id, source("a")), key="the same once more")]
         first, second = await it.worker.begin(*twice, revision=NEWER)
         assert (first.state, second.state) == (BeginState.LEASED, BeginState.HELD)
-        other = Worker(it.ledger, it.objects, await it.ledger.open_archive(replace(AGAIN, source="id = 1"), NEWER))
+        other = Worker(it.ledger, it.objects, await it.ledger.archives.open(replace(AGAIN, source="id = 1"), NEWER))
         (held,) = await other.begin(twice[0], revision=NEWER)
         assert held.state is BeginState.HELD
-        await it.ledger.finish_files(it.worker.archive.id, [await it.worker.end(first, NEW, NEWER)])
+        await it.ledger.archives.finish_files(it.worker.archive.id, [await it.worker.end(first, NEW, NEWER)])
         (done,) = await other.begin(twice[0], revision=NEWER)
         assert done.file is not None
         assert done.file.reason == "current"
@@ -265,12 +262,12 @@ async def test_one_transcription_named_twice_or_by_two_runs_is_made_again_by_one
 async def test_deleting_a_transcription_erases_all_its_revisions(tmp_path: Path) -> None:
     async with told(home(tmp_path)) as it:
         first = await read_job(it.ledger, "ada", it.id)
-        await it.projected()
+        await until_projected(it.ledger)
         await it.worker.transcribe(again(it.id, source("a")), NEW, NEWER)
         second = await read_job(it.ledger, "ada", it.id)
-        await it.projected()
-        await it.ledger.delete_job("ada", it.id)
-        await it.projected()
+        await until_projected(it.ledger)
+        await it.ledger.jobs.delete("ada", it.id)
+        await until_projected(it.ledger)
         assert first is not None
         assert second is not None
         for key in [*result_keys(first.result_key or ""), *result_keys(second.result_key or ""), first.audio_key]:
@@ -290,24 +287,24 @@ async def test_deleting_while_a_revision_is_made_wins(tmp_path: Path) -> None:
     async with told(home(tmp_path)) as it:
         (begun,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)
         end = await it.worker.end(begun, NEW, NEWER)
-        await it.ledger.delete_job("ada", it.id)
-        (refused,) = await it.ledger.finish_files(it.worker.archive.id, [end])
+        await it.ledger.jobs.delete("ada", it.id)
+        (refused,) = await it.ledger.archives.finish_files(it.worker.archive.id, [end])
         assert refused.error == "lease_lost"
-        await it.projected()
+        await until_projected(it.ledger)
         assert await read_job(it.ledger, "ada", it.id) is None
         assert (await read_jobs(it.ledger, "ada", 10, 0))[0] == 0
 
 
 async def test_superseded_revisions_are_forgotten_after_the_time_of_events(tmp_path: Path) -> None:
-    clock = TurnedClock()
+    clock = ManualClock()
     async with told(home(tmp_path), clock=clock) as it:
         await it.worker.transcribe(again(it.id, source("a")), NEW, NEWER)
-        await it.projected()
-        report = await it.ledger.maintain("retention", 30)
+        await until_projected(it.ledger)
+        report = await it.ledger.maintenance.run("retention", 30)
         assert report is not None
         assert report.counts["revisions_forgotten"] == 0
         clock.advance(dt.timedelta(days=31).total_seconds())
-        report = await it.ledger.maintain("retention", 30)
+        report = await it.ledger.maintenance.run("retention", 30)
         assert report is not None
         assert report.counts["revisions_forgotten"] == 1
         for table in ("transcriptions", "segments"):
@@ -318,18 +315,18 @@ async def test_superseded_revisions_are_forgotten_after_the_time_of_events(tmp_p
         assert (await fresh.history.page("transcriptions", "ada")).total == 1
 
 
-async def test_a_home_from_before_there_were_revisions_goes_on(tmp_path: Path) -> None:
+async def test_a_home_without_revisions_is_upgraded(tmp_path: Path) -> None:
     settings = home(tmp_path)
     location = Location.of(settings)
     now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    done = jobs.completed(
-        jobs.claimed(jobs.submitted(1, now, new_job(account="ada", sha256=source("a").sha256)), "lease", now),
+    done = job_states.completed(
+        job_states.claimed(job_states.submitted(1, now, new_job(account="ada", sha256=source("a").sha256)), "lease", now),
         "lease",
-        outcome(jobs.submitted(1, now, new_job())),
+        outcome(job_states.submitted(1, now, new_job())),
         now,
         0.2,
     )
-    waiting = jobs.submitted(2, now, new_job("waits"))
+    waiting = job_states.submitted(2, now, new_job("waits"))
     events = [event_row(0, done), event_row(1, waiting)]
     for table, rows in ((TRANSCRIPTIONS, [job_row(done)]), (JOB_EVENTS, events)):
         since = {"archive_id", "revision"} if table is JOB_EVENTS else {"archive_id"}
@@ -341,10 +338,10 @@ async def test_a_home_from_before_there_were_revisions_goes_on(tmp_path: Path) -
     ledger = await Ledger.open(settings)
     try:
         assert await read_job(ledger, "ada", 1) == done
-        claim = await ledger.claim("queue", 1)
+        claim = await ledger.jobs.claim("queue", 1)
         assert claim is not None
         assert claim.job.id == 2
-        worker = Worker(ledger, Objects.of(settings), await ledger.open_archive(AGAIN, NEWER))
+        worker = Worker(ledger, Objects.of(settings), await ledger.archives.open(AGAIN, NEWER))
         await worker.transcribe(again(1, source("a")), NEW, NEWER)
         job = await read_job(ledger, "ada", 1)
         assert job is not None

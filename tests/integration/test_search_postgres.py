@@ -12,7 +12,7 @@ import pytest
 
 from lakehouse.search import STOP_MARK, lexemes, parse, tokenize
 from lakehouse.search.compiler import matches
-from tests.search_kit import (
+from tests.support.search_kit import (
     DATA,
     odd_runs,
     postgres,
@@ -23,6 +23,8 @@ from tests.search_kit import (
     texts,
     to_ranges,
 )
+
+pytestmark = pytest.mark.integration
 
 EXPECTED_IDS: dict[str, str] = json.loads((DATA / "search_queries.json").read_text("utf-8"))
 EXPECTED_LEXEMES: dict[str, dict[str, str]] = json.loads((DATA / "search_tokens.json").read_text("utf-8"))
@@ -55,7 +57,7 @@ def test_odd_texts_have_the_lexemes_postgres_gives_them() -> None:
     assert len(different) <= len(EXPECTED_LEXEMES) // 100, different
 
 
-def test_what_is_kept_belongs_to_the_texts_and_queries_of_today() -> None:
+def test_stored_answers_are_for_the_present_texts_and_queries() -> None:
     assert list(EXPECTED_IDS) == queries()
     assert list(EXPECTED_LEXEMES) == odd_runs()
 
@@ -67,7 +69,7 @@ def test_no_lexeme_holds_what_separates_lexemes() -> None:
 
 
 @pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL 15 is not installed")
-def test_what_is_kept_is_what_postgres_says() -> None:
+def test_stored_answers_are_those_of_postgres() -> None:
     assert PROGRAMS is not None
     with postgres(PROGRAMS) as server:
         assert postgres_ids(server) == EXPECTED_IDS

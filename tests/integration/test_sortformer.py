@@ -8,20 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.engines.sortformer import build_sortformer
 from schemas import wire
 from schemas.domain import SAMPLE_RATE_HZ, Span, SpeakerHint, Turn
 from schemas.engines import Samples, VoiceWindows
 from schemas.errors import Unavailable
 from schemas.settings import EngineSettings, ServerSettings, Settings
-from serve.cli.bench_diarizers import build_sortformer
-from serve.diarization.prints import SpeakerPrints
-from serve.diarization.sortformer import OFFLINE_SECS, SortformerDiarizer
-from serve.engines import build_diarizer, describe_slot
-from tests.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, say, silence
-from tests.tiny_diarizers import save_titanet
+from serve.engines.diarization.sortformer import OFFLINE_SECS, SortformerDiarizer
+from serve.engines.diarization.speaker_voiceprints import SpeakerPrints
+from serve.engines.registry import build_diarizer, describe_slot
+from tests.support.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, say, silence
+from tests.support.tiny_diarizers import save_titanet
 
 # NeMo and what it brings: deprecations of their own making.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(nemo|lhotse|lightning|pydub|numba|torch|hydra).*")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:(nemo|lhotse|lightning|pydub|numba|torch|hydra).*"),
+]
 
 FRAME_SECS = 0.08
 
@@ -48,7 +51,7 @@ def talk() -> Samples:
     return np.concatenate([say(text, *(LOW_VOICE, HIGH_VOICE)[i % 2]) for i, text in enumerate(SENTENCES)])
 
 
-def test_it_says_what_it_is_without_loading(home: Path, diarizer: SortformerDiarizer) -> None:
+def test_it_is_described_without_loading(home: Path, diarizer: SortformerDiarizer) -> None:
     described = describe_slot(settings(home, home / "offline.nemo"), "diarizer")
     assert described == diarizer.info
     assert described.capabilities == {"max_speakers": 4, "overlap": True}
@@ -72,7 +75,7 @@ def test_a_long_block_is_streamed_to_the_same_shape(diarizer: SortformerDiarizer
     assert time.perf_counter() - twice < 5 * (twice - started) + 1
 
 
-def test_a_checkpoint_made_for_streaming_streams_and_hears_short_sound_as_the_offline_one(
+def test_a_streaming_checkpoint_streams_and_gives_short_audio_the_offline_result(
     home: Path, diarizer: SortformerDiarizer, talk: Samples
 ) -> None:
     streaming = build_diarizer(settings(home, build_sortformer(home / "streaming.nemo", "tiny", streaming=True)))

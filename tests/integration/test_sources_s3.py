@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,47 +12,28 @@ from pathlib import Path
 import boto3
 import pytest
 
-from flows.sources import s3
-from flows.sources.entries import Entry, Problem
-from flows.sources.opening import open_source
-from flows.sources.reading import fetch, opened, shown, version
+from flows.archives.sources import s3
+from flows.archives.sources.entries import Entry, Problem
+from flows.archives.sources.factory import open_source
+from flows.archives.sources.fetch import fetch, opened, redact_url, version
 from schemas.domain import JobOptions
 from schemas.errors import Forbidden, InvalidRequest, NotFound, Unavailable
+from tests.support.processes import s3_environment, s3_server
+
+pytestmark = pytest.mark.integration
 
 BUCKET = "calls-of-may"
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            deadline = time.monotonic() + 90
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    assert time.monotonic() < deadline, "the S3 server did not start"
-                    time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
+    for name, value in s3_environment(endpoint).items():
         monkeypatch.setenv(name, value)
     s3.bucket_store.cache_clear()
     client = boto3.client("s3", endpoint_url=endpoint)
@@ -90,7 +67,7 @@ async def test_a_prefix_is_listed_by_whole_segments_and_read(bucket: str, tmp_pa
         assert (size, read(796, 10), read(900, 10)) == (800, b".wav", b"")
 
 
-async def test_what_is_not_there_is_told_with_bucket_and_key(bucket: str, tmp_path: Path) -> None:
+async def test_the_error_for_an_absent_object_names_bucket_and_key(bucket: str, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=rf"key august of bucket {bucket}"):
         locations(f"s3://{bucket}/august")
     with pytest.raises(NotFound, match="bucket no-such-bucket"):
@@ -124,7 +101,7 @@ class _Files(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -134,10 +111,10 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
         s3.bucket_store.cache_clear()
         server.shutdown()
-        thread.join()
+        thread.join(20)
 
 
-async def test_a_bucket_without_rights_is_told_with_its_name(refusing: None, tmp_path: Path) -> None:
+async def test_the_error_for_a_forbidden_bucket_names_it(refusing: None, tmp_path: Path) -> None:
     with pytest.raises(Forbidden, match="no right to read bucket vault"):
         locations("s3://vault")
     with pytest.raises(Forbidden, match=r"no right to read key may/a\.wav of bucket vault"):
@@ -147,18 +124,19 @@ async def test_a_bucket_without_rights_is_told_with_its_name(refusing: None, tmp
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[str]:
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("FLUXIONS_FETCH_PRIVATE", "true")  # the web is on this machine
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "a.wav").write_bytes(b"sound" * 100)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=tmp_path / "web")) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-        thread.join()
+        thread.join(20)
 
 
-async def test_a_web_address_is_downloaded_and_told_without_its_secret(web: str, tmp_path: Path) -> None:
+async def test_a_web_address_is_downloaded_and_shown_without_its_secret(web: str, tmp_path: Path) -> None:
     entry = Entry(f"{web}/a.wav?signature=secret", "a.wav")
     fetched = await fetch(entry, tmp_path / "copy", 10_000)
     assert fetched.size_bytes == 500
@@ -170,11 +148,12 @@ async def test_a_web_address_is_downloaded_and_told_without_its_secret(web: str,
         await fetch(Entry(f"{web}/gone.wav?signature=secret", "gone.wav"), tmp_path / "copy", 10_000)
     assert "gone.wav" in caught.value.message
     assert "secret" not in caught.value.message
-    assert shown("https://ann:word@example.org/a.wav?x=1#y") == "https://example.org/a.wav"
+    assert redact_url("https://ann:word@example.org/a.wav?x=1#y") == "https://example.org/a.wav"
 
 
-async def test_a_server_that_is_away_is_asked_again_and_then_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.sources.reading._FIRST_PAUSE_SECS", 0.01)
+async def test_an_unreachable_server_is_retried_and_then_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.archives.sources.fetch._FIRST_PAUSE_SECS", 0.01)
+    monkeypatch.setenv("FLUXIONS_FETCH_PRIVATE", "true")
     with pytest.raises(Unavailable, match="does not answer"):
         await fetch(Entry("http://127.0.0.1:1/a.wav", "a.wav"), tmp_path / "copy", 10_000)
     with pytest.raises(InvalidRequest, match="UnsupportedProtocol"):

@@ -12,21 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import polars as pl
 import pytest
 
+from cli import output
+from cli.main import main
 from lakehouse import sql
-from lakehouse.ledger import Ledger
-from lakehouse.location import Location
-from schemas.domain import Conversation, ConversationTurn, TtsRender
+from lakehouse.ledger.ledger import Ledger
+from lakehouse.storage.location import Location
 from schemas.errors import InvalidParameter
+from schemas.records import Conversation, ConversationTurn, TtsRender
 from schemas.settings import Settings
 from schemas.tables import TABLES
-from serve.cli import output
-from serve.cli.main import main
-from tests.lakehouse_kit import home, new_job, outcome, transcript
+from tests.support.lakehouse_kit import home, new_job, outcome, transcript
+
+pytestmark = pytest.mark.integration
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tables.md").read_text()
+NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "analysis.ipynb"
 NOON = dt.datetime(2026, 6, 29, 12, tzinfo=dt.UTC)
 RENDER = TtsRender("default", "maeve.h736bab09a", "Good evening.", 13, 1.5, 0.01, None, "e", 0.7, created_at=NOON)
 
@@ -39,14 +43,14 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     async def fill() -> None:
         ledger = await Ledger.open(settings)
         for render in (RENDER, replace(RENDER, voice="o'hara"), replace(RENDER, account="eve", cost_usd=1.0)):
-            await ledger.record_tts(render)
+            await ledger.records.add_renders([render])
         for account in ("default", "eve"):
             said = [ConversationTurn("user", "hello", NOON), ConversationTurn("assistant", "hi, you", NOON)]
-            await ledger.record_conversation(Conversation(account, f"sess_{account}", NOON), said)
-        job = await ledger.create_job(new_job(account="default"))
-        claim = await ledger.claim("w", 5)
+            await ledger.records.add_conversation(Conversation(account, f"sess_{account}", NOON), said)
+        job = await ledger.jobs.create(new_job(account="default"))
+        claim = await ledger.jobs.claim("w", 5)
         assert claim is not None
-        await ledger.complete(job.id, claim.lease, outcome(job), transcript())
+        await ledger.jobs.complete(job.id, claim.lease, outcome(job), transcript())
         await ledger.close()
 
     asyncio.run(fill())
@@ -117,11 +121,13 @@ def test_the_command_line_prints_tables_json_csv_and_parquet(
     assert main(["sql", "select id, words from segments order by position", "--csv"]) == output.OK
     (first, *_) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert json.loads(first["words"])[0]["text"] == "Good"
+    assert main(["sql", "select '=1+1' as a, '-2' as b, '@x' as c, 'a=b' as d, -3 as e", "--csv"]) == output.OK
+    assert capsys.readouterr().out.splitlines()[1] == "'=1+1,'-2,'@x,a=b,-3", "a spreadsheet computes none of them"
     assert main(["sql", query, "--operator", "--parquet", str(tmp_path / "out.parquet")]) == output.OK
     assert pl.read_parquet(tmp_path / "out.parquet").height == 3
     assert main(["sql", "drop table turns"]) == output.FAILED
-    assert main(["sql", query, "--json", "--csv"]) == output.USAGE
-    assert main(["sql"]) == output.USAGE
+    assert main(["sql", query, "--json", "--csv"]) == click.UsageError.exit_code
+    assert main(["sql"]) == click.UsageError.exit_code
     capsys.readouterr()
     assert main(["sql", "--describe"]) == output.OK
     assert "Characters billed." in capsys.readouterr().out
@@ -143,6 +149,22 @@ def test_the_code_of_the_page_runs_on_the_tables_as_they_lie(filled: Settings) -
     assert names["per_day"].to_dict() == {NOON.date(): 4.5}
     assert names["first_rows"].height == 1
     assert names["as_of"].height == 3
+
+
+def test_the_notebook_runs_on_the_tables_as_they_lie(filled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = json.loads(NOTEBOOK.read_text())
+    assert (notebook["nbformat"], len({cell["id"] for cell in notebook["cells"]})) == (4, len(notebook["cells"]))
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell.get("outputs") for cell in notebook["cells"]), "clear the outputs: they show somebody's data"
+    monkeypatch.setenv("FLUXIONS_HOME", str(filled.home))
+    names: dict[str, Any] = {}
+    for cell in code:
+        exec(cell, names)
+    assert names["per_day"].select("account", "recordings", "hours").rows() == [("default", 1, pytest.approx(300 / 3600))]
+    assert names["failures"].is_empty()
+    assert names["speakers"].select("speaker", "words").rows() == [(0, 2), (1, 1)]
+    assert names["answers"].select("account", "turns", "answers").rows() == [("default", 2, 1), ("eve", 2, 1)]
+    assert sum(names["voices"]["renders"]) == 3
 
 
 @pytest.mark.parametrize("line", re.findall(r"^fluxions (sql .+)$", PAGE, re.MULTILINE))

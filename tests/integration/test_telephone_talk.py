@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.bandwidth import narrow_band
-from audio.segment import talk
+from audio.segmentation import speech_for_diarization
+from audio.telephone_band import narrow_band
 from audio.vad import VoiceActivity
+from benchmarks.quality.local_pipeline import decode_all
+from benchmarks.quality.scores import speaker_errors, speaker_rate
 from schemas.domain import SAMPLE_RATE_HZ, Turn
 from schemas.engines import Samples
 from schemas.settings import Settings
-from serve.cli.quality.listening import decode_all
-from serve.cli.quality.scores import speaker_errors, speaker_rate
-from serve.diarization.clustering import EmbeddingDiarizer
-from tests.telephone import CODECS, over_the_line, pieces_of, talk_of
+from serve.engines.diarization.embedding_diarizer import EmbeddingDiarizer
+from tests.support.telephone import CODECS, over_the_line, pieces_of, talk_of
+
+pytestmark = pytest.mark.integration
 
 RECORDINGS = Path(os.environ.get("FLUXIONS_TEST_AUDIO", Path(__file__).parents[3] / "shared" / "audio")) / "speech"
 READERS = (
@@ -38,7 +40,9 @@ class Ear:
 
     def turns(self, samples: Samples) -> list[Turn]:
         duration_secs = samples.size / SAMPLE_RATE_HZ
-        speech = talk(self.voice_activity.probabilities(samples), duration_secs, narrow=narrow_band(samples))
+        speech = speech_for_diarization(
+            self.voice_activity.probabilities(samples), duration_secs, narrow=narrow_band(samples)
+        )
         return self._diarizer.resolve([self._diarizer.observe(samples, speech)], speech)
 
 
@@ -58,7 +62,7 @@ def sides(ear: Ear) -> list[list[Samples]]:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_two_people_on_the_telephone_are_told_apart(ear: Ear, sides: list[list[Samples]], codec: str) -> None:
+def test_two_people_on_the_telephone_are_separated(ear: Ear, sides: list[list[Samples]], codec: str) -> None:
     errors, counts = [], []
     for seed, softer_db in enumerate(SOFTER_DB * 2):
         levels = (LOUD_DB, LOUD_DB - softer_db) if seed % 2 else (LOUD_DB - softer_db, LOUD_DB)

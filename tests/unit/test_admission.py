@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from schemas.domain import Lane
 from schemas.errors import EngineFailure
-from serve.asr.admission import Admission, Lanes, one_at_a_time
+from serve.engines.priority_queue import Admission, Lanes, one_at_a_time
 
-LANES: tuple[Lane, ...] = ("interactive", "archive")
+pytestmark = pytest.mark.unit
+
+LANES: tuple[Lane, ...] = ("interactive", "interim", "archive")
 
 Steps = list[tuple[Lane, float] | None]
 """What happens to a queue: something comes, or (None) a batch is taken."""
@@ -59,11 +61,11 @@ class Engine:
     def work(self, batch: list[str]) -> list[str | Exception]:
         self.batches.append(batch)
         self.begun.release()
-        self.may_end.acquire()
+        assert self.may_end.acquire(timeout=60)
         return [EngineFailure(item) if item.startswith("bad") else item.upper() for item in batch]
 
     async def has_begun(self) -> None:
-        await asyncio.to_thread(self.begun.acquire)
+        assert await asyncio.to_thread(self.begun.acquire, timeout=60)
 
 
 def everything(lengths: Sequence[float]) -> list[int]:
@@ -76,7 +78,7 @@ async def submitted(admission: Admission[str, str], item: str, lane: Lane) -> as
     return task
 
 
-async def test_an_interactive_request_waits_for_the_work_in_hand_and_no_more() -> None:
+async def test_an_interactive_request_waits_for_the_running_batch_only() -> None:
     engine = Engine()
     admission: Admission[str, str] = Admission(engine.work, one_at_a_time, "test")
     archive = [await submitted(admission, f"archive {n}", "archive") for n in range(3)]
@@ -129,3 +131,33 @@ async def test_an_engine_that_breaks_fails_its_batch_and_the_next_one_is_served(
     with pytest.raises(RuntimeError, match="broken"):
         await admission.submit("one", 1.0, "archive")
     assert await admission.submit("two", 1.0, "archive") == "two"
+
+
+async def test_as_many_batches_run_at_once_as_there_are_workers() -> None:
+    engine = Engine()
+    admission: Admission[str, str] = Admission(engine.work, everything, "test", workers=2)
+    tasks = [asyncio.create_task(admission.submit(item, 1.0, "archive")) for item in ("a", "b", "c", "d", "e")]
+    async with asyncio.timeout(30):
+        await engine.has_begun()
+        await engine.has_begun()
+    assert sorted(map(len, engine.batches)) == [2, 3], "what waits is shared by the workers that are idle"
+    engine.may_end.release(2)
+    assert await asyncio.gather(*tasks) == ["A", "B", "C", "D", "E"]
+    more = await submitted(admission, "f", "archive")
+    engine.may_end.release()
+    assert await more == "F", "an idle worker begins again"
+
+
+@given(st.lists(st.tuples(st.sampled_from(LANES), st.sampled_from("xy")), min_size=1, max_size=30), st.integers(1, 4))
+def test_a_batch_is_of_one_group_and_leaves_the_others_their_share(items: list[tuple[Lane, str]], takers: int) -> None:
+    lanes: Lanes[int] = Lanes(everything)
+    for number, (lane, group) in enumerate(items):
+        lanes.put(number, 1.0, lane, group)
+    seen: list[int] = []
+    while taken := lanes.take(takers):
+        left = [n for n in range(len(items)) if n not in seen and items[n][0] == items[taken[0]][0]]
+        assert {items[n] for n in taken} == {items[taken[0]]}
+        assert taken[0] == left[0]
+        assert len(taken) <= -(-len(left) // takers)
+        seen += taken
+    assert sorted(seen) == list(range(len(items)))

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.alignment import STRETCH_WORDS, align
-from lakehouse.diffs import difference
+from lakehouse.archives.revision_diff import difference
+from lakehouse.archives.word_alignment import STRETCH_WORDS, align
 from schemas.domain import Word
+
+pytestmark = pytest.mark.unit
 
 WORDS = st.lists(st.sampled_from("abcde"), max_size=12)
 
@@ -40,14 +42,14 @@ def test_a_long_reading_is_cut_at_pauses_and_costs_what_its_length_does() -> Non
     texts = [words.choice(("one", "two", "three", "four", "five")) for _ in range(20 * STRETCH_WORDS)]
     old = [Word(w.text, w.start_secs + n // 100, w.end_secs + n // 100) for n, w in enumerate(spoken(texts))]
     dropped = set(words.sample(range(len(old)), 500))
-    began = time.perf_counter()
+    began = time.process_time()
     errors, found = difference(old, [word for n, word in enumerate(old) if n not in dropped])
     assert errors == len(dropped)
     assert found[0].errors >= found[-1].errors >= 1
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
 
 
-def test_case_and_punctuation_are_no_difference_and_stretches_are_told_with_their_times() -> None:
+def test_case_and_punctuation_are_no_difference_and_passages_have_times() -> None:
     old = spoken(["Well,", "the", "dentist", "came", "at", "noon", "and", "left", "again"])
     new = spoken(["well", "the", "DENTIST", "came", "at", "nine", "o'clock", "and", "left"])
     errors, found = difference(old, new)
@@ -57,7 +59,7 @@ def test_case_and_punctuation_are_no_difference_and_stretches_are_told_with_thei
     assert found[0].span.end_secs == pytest.approx(4.2)
 
 
-def test_nothing_said_before_or_after() -> None:
+def test_both_transcripts_may_be_empty() -> None:
     assert difference([], []) == (0, [])
     errors, (only,) = difference([], spoken(["hello", "there"]))
     assert (errors, only.old, only.new) == (2, "", "hello there")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serve.asr.transformers_alignment import path_starts, token_starts
+from serve.engines.asr.transformers_alignment import path_starts, token_starts
+
+pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize("seed", range(20))

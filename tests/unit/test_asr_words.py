@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.domain import Recognition, Word
-from serve.asr.spreading import lasting, spread
-from serve.asr.windows import OVERLAP_SECS, join, recognize_in_windows
-from serve.asr.words import Token, collapsed, in_order, words_of
-from tests.speech import noise, silence
-from tests.spoken_words import texts
+from serve.engines.asr.estimated_word_times import lasting, spread
+from serve.engines.asr.token_words import Token, collapsed, in_order, words_of
+from serve.engines.asr.windows import OVERLAP_SECS, join, recognize_in_windows
+from tests.support.speech import noise, silence
+from tests.support.spoken_words import texts
+
+pytestmark = pytest.mark.unit
 
 
 class Pieces:
@@ -84,7 +86,7 @@ def test_times_never_run_backwards_or_leave_the_sound(found: list[tuple[float, f
     assert [w.start_secs for w in ordered] == sorted(w.start_secs for w in ordered)
 
 
-def test_a_word_without_duration_goes_on_while_there_is_sound() -> None:
+def test_a_word_without_duration_lasts_while_there_is_sound() -> None:
     sound = np.concatenate([noise(0.6, 0.1), silence(1), noise(2, 0.1)])
     words = [Word("one", 0.1, 0.18), Word("two", 1.7, 1.78), Word("three", 1.9, 1.98), Word("four", 2.6, 2.68)]
     assert [w.end_secs for w in lasting(words, sound)] == pytest.approx([0.6, 1.9, 2.48, 3.18])
@@ -103,14 +105,14 @@ def spoken_at(*starts: float, prefix: str = "w") -> list[Word]:
     return [Word(f"{prefix}{start:g}", start, start + 0.3) for start in starts]
 
 
-def test_windows_are_joined_at_a_word_both_heard() -> None:
+def test_windows_are_joined_at_a_word_that_both_recognised() -> None:
     whole = spoken_at(*np.arange(0, 40, 0.7).round(1))
     before = [w for w in whole if w.end_secs < 30]
     after = [w for w in whole if w.start_secs > 26]
     assert join(before, after, 26, 30) == whole
 
 
-def test_a_word_cut_by_a_windows_edge_is_taken_from_the_window_that_heard_it_whole() -> None:
+def test_a_word_cut_by_a_windows_edge_is_taken_from_the_window_that_has_all_of_it() -> None:
     before = [*spoken_at(25.0, 27.0, 28.0), Word("ele", 29.8, 30.0)]
     after = [Word("phant", 26.0, 26.1), *spoken_at(27.1, 28.1, prefix="x"), Word("elephant", 29.8, 30.3)]
     after[1:3] = [Word("w27", 27.1, 27.4), Word("W28.", 28.1, 28.4)]
@@ -122,7 +124,7 @@ def test_windows_that_agree_on_nothing_are_cut_in_the_middle() -> None:
     assert texts(joined) == ["w20", "w27", "x28.5", "x31"]
 
 
-def test_what_is_heard_in_windows_covers_every_sample_once() -> None:
+def test_windows_cover_every_sample_once() -> None:
     """A recogniser that finds a word at every click: none may be lost or told twice, wherever windows are cut."""
 
     def hear(windows: Sequence[np.ndarray]) -> list[Recognition]:

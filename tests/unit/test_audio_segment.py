@@ -1,4 +1,4 @@
-"""Regions and utterances, from probabilities alone."""
+"""Regions of speech, from probabilities alone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio.segment import OVERLAP_SECS, THRESHOLD, steadied, talk, utterances
+from audio.segmentation import smoothed, speech_for_diarization
 from audio.vad import FRAME_SECS, Probabilities, VoiceActivity, regions
-from schemas.domain import SAMPLE_RATE_HZ, Span
-from tests.speech import SENTENCES, noise, say, sequence
+from schemas.domain import SAMPLE_RATE_HZ
+from tests.support.speech import SENTENCES, noise, say, sequence
+
+pytestmark = pytest.mark.unit
 
 FRAME = st.sampled_from([0.0, 0.1, 0.34, 0.36, 0.49, 0.5, 0.51, 0.9, 1.0])
 
@@ -28,47 +30,6 @@ def frames(probabilities: list[tuple[float, int]]) -> Probabilities:
     return np.repeat(np.array([p for p, _ in probabilities], np.float32), [n for _, n in probabilities])
 
 
-@settings(max_examples=300, deadline=None)
-@given(stretches(), st.floats(1.0, 25.0), st.floats(0.0, 1.0))
-def test_every_speech_frame_lies_in_an_utterance_and_only_neighbours_overlap(
-    found: Probabilities, max_secs: float, last: float
-) -> None:
-    # The last frame of a recording is rarely a whole one.
-    duration = max((len(found) - last) * FRAME_SECS, 0.0)
-    spans = utterances(found, duration, max_secs)
-    assert all(0 <= span.start_secs < span.end_secs <= duration + 1e-4 for span in spans)
-    for before, after in pairwise(spans):
-        assert before.start_secs < after.start_secs
-        assert before.end_secs < after.end_secs
-        assert before.end_secs - after.start_secs <= OVERLAP_SECS + 1e-4
-    for before, later in zip(spans, spans[2:], strict=False):
-        assert before.end_secs <= later.start_secs + 1e-4
-    assert all(span.duration_secs <= max_secs + 1e-4 for span in spans)
-    for frame in np.flatnonzero(found >= THRESHOLD):
-        start, end = frame * FRAME_SECS, min((frame + 1) * FRAME_SECS, duration)
-        if end - start < 1e-4:
-            continue
-        assert any(s.start_secs <= start + 1e-4 and s.end_secs >= end - 1e-4 for s in spans)
-
-
-def test_long_speech_is_cut_where_it_is_quietest() -> None:
-    found = np.full(1000, 0.95, np.float32)
-    found[279:282] = 0.6
-    found[250] = 0.55  # Quieter still, but one frame is no pause.
-    found[100:103] = 0.55  # Nor is this in the last third of ten seconds.
-    first, second, *_ = utterances(found, 32.0, 10.0)
-    assert first == Span(0.0, 280 * FRAME_SECS + OVERLAP_SECS / 2)
-    assert second.start_secs == pytest.approx(280 * FRAME_SECS - OVERLAP_SECS / 2)
-
-
-def test_pads_of_neighbours_meet_in_the_middle() -> None:
-    found = frames([(0.0, 20), (1.0, 20), (0.0, 12), (1.0, 20), (0.0, 40)])
-    first, second = utterances(found, len(found) * FRAME_SECS, 20.0)
-    assert first.end_secs == second.start_secs == pytest.approx(46 * FRAME_SECS, abs=1e-4)
-    assert first.start_secs == pytest.approx(20 * FRAME_SECS - 0.3)
-    assert second.end_secs == pytest.approx(72 * FRAME_SECS + 0.3)
-
-
 def test_a_dip_that_stays_near_the_threshold_is_still_speech() -> None:
     dip = frames([(0.9, 20), (0.4, 40), (0.9, 20)])
     assert len(regions(dip, duration_secs=80 * FRAME_SECS, threshold=0.5)) == 1
@@ -81,30 +42,20 @@ def test_short_regions_are_dropped_only_when_asked() -> None:
     assert regions(click, duration_secs=2.0, min_speech_secs=0.25) == []
 
 
-def test_silence_and_nothing_have_no_utterances() -> None:
-    assert utterances(np.zeros(100, np.float32), 3.2, 20.0) == []
-    assert utterances(np.zeros(0, np.float32), 0.0, 20.0) == []
-
-
-def test_a_bound_no_recogniser_has_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 s"):
-        utterances(np.zeros(1, np.float32), 0.032, 0.5)
-
-
 def test_speech_of_which_no_frame_is_sure_is_talk_and_a_frame_alone_is_not() -> None:
     jumping = np.tile(np.array([0.05, 0.4, 0.15, 0.3, 0.08], np.float32), 12)
     quiet = np.full(100, 0.005, np.float32)
     alone = quiet.copy()
     alone[50] = 0.8
     found = np.concatenate([alone, jumping, quiet])
-    (span,) = talk(found, len(found) * FRAME_SECS)
+    (span,) = speech_for_diarization(found, len(found) * FRAME_SECS)
     assert span.start_secs == pytest.approx(100 * FRAME_SECS, abs=0.2)
     assert span.end_secs == pytest.approx(160 * FRAME_SECS, abs=0.2)
 
 
 def test_a_near_voice_is_taken_at_its_word() -> None:
     found = frames([(0.01, 40), (0.99, 60), (0.01, 12), (0.99, 60), (0.01, 40)])
-    assert [(s.start_secs, s.end_secs) for s in talk(found, len(found) * FRAME_SECS)] == [
+    assert [(s.start_secs, s.end_secs) for s in speech_for_diarization(found, len(found) * FRAME_SECS)] == [
         pytest.approx((40 * FRAME_SECS, 100 * FRAME_SECS)),
         pytest.approx((112 * FRAME_SECS, 172 * FRAME_SECS)),
     ]
@@ -114,17 +65,17 @@ def test_a_near_voice_is_taken_at_its_word() -> None:
 @given(stretches(), st.floats(0.0, 1.0))
 def test_talk_is_sorted_apart_and_inside_and_steadying_changes_no_length(found: Probabilities, last: float) -> None:
     duration = max((len(found) - last) * FRAME_SECS, 0.0)
-    spans = talk(found, duration)
+    spans = speech_for_diarization(found, duration)
     assert all(0 <= s.start_secs < s.end_secs <= duration + 1e-4 for s in spans)
     assert all(a.end_secs < b.start_secs for a, b in pairwise(spans))
-    steady = steadied(found)
+    steady = smoothed(found)
     assert len(steady) == len(found)
     assert not len(found) or found.min() - 1e-4 <= steady.min() <= steady.max() <= found.max() + 1e-4
 
 
 @pytest.mark.parametrize("level", [0.0, 0.001, 0.3], ids=["silence", "hiss", "loud"])
-def test_nobody_talks_in_silence_and_noise(level: float) -> None:
-    assert talk(VoiceActivity().probabilities(noise(10, level)), 10.0) == []
+def test_no_speech_is_found_in_silence_and_noise(level: float) -> None:
+    assert speech_for_diarization(VoiceActivity().probabilities(noise(10, level)), 10.0) == []
 
 
 def test_a_voice_in_a_noisy_room_is_found_where_it_is() -> None:
@@ -137,7 +88,7 @@ def test_a_voice_in_a_noisy_room_is_found_where_it_is() -> None:
     far = far * 0.01 / np.sqrt(np.mean(far**2)) + noise(samples.size / SAMPLE_RATE_HZ, 0.004, 1)[: samples.size]
     probabilities = VoiceActivity().probabilities(far.astype(np.float32))
     assert not np.mean(probabilities[probabilities >= 0.2] >= 0.9) >= 0.9
-    found = talk(probabilities, samples.size / SAMPLE_RATE_HZ)
+    found = speech_for_diarization(probabilities, samples.size / SAMPLE_RATE_HZ)
     assert len(found) == len(spans)
     for talked, said in zip(found, spans, strict=True):
         assert talked.start_secs == pytest.approx(said.start_secs, abs=0.4)

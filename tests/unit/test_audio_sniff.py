@@ -7,9 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audio.decoding.demux import KINDS
+from audio.decoding.refusals import reject_non_audio
+from audio.decoding.sniff import HEAD_BYTES, sniff
 from audio.encode import Format, encode
-from audio.sniff import HEAD_BYTES, refuse, sniff
 from schemas.errors import InvalidAudio
+
+pytestmark = pytest.mark.unit
 
 TONE = (8000 * np.sin(np.arange(16_000) * 0.2)).astype("<i2")
 
@@ -18,7 +22,7 @@ TONE = (8000 * np.sin(np.arange(16_000) * 0.2)).astype("<i2")
 def test_encoded_files_are_recognised(fmt: Format, demuxer: str) -> None:
     head = encode(TONE, fmt, 16_000)[:HEAD_BYTES]
     assert sniff(head) == demuxer
-    refuse(head, 100_000)
+    reject_non_audio(head, 100_000)
 
 
 def test_mp3_without_any_tag_is_found_by_its_frames() -> None:
@@ -58,11 +62,24 @@ def test_adts_behind_an_id3_tag_is_aac() -> None:
         (b"PK\x03\x04\x14\0", "not_audio", "ZIP"),
         (bytes(400), "not_audio", "zero bytes"),
         (b"\x01\x02\x03\x04" * 20, "not_audio", "unknown"),
+        (b"\x01\x02\x03\x04" * 20, "not_audio", "format=s16le"),
+        (bytes(400), "not_audio", "format=s16le"),
+        (b'--a1\r\nContent-Disposition: form-data; name="file"\r\n\r\nRIFF', "not_audio", "send the bytes, not a form"),
+        (
+            b'--a1\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
+            + (b"\xff\xf1\x50\x80\x03\x1f\xfc" + bytes(17)) * 4,
+            "not_audio",
+            "send the bytes, not a form",
+        ),
+        (b"data:audio/wav;base64,UklGRiQ", "not_audio", "base64"),
+        (b"wvpk" + bytes(50), "not_audio", "WavPack"),
+        (b".RMF" + bytes(50), "not_audio", "RealMedia"),
+        (b"RIFF\x10\0\0\0QLCMfmt ", "not_audio", "QLCM"),
     ],
 )
 def test_what_is_no_recording_is_refused_by_name(head: bytes, code: str, said: str) -> None:
     with pytest.raises(InvalidAudio, match=said) as caught:
-        refuse(head, len(head))
+        reject_non_audio(head, len(head))
     assert caught.value.code == code
 
 
@@ -71,6 +88,14 @@ def test_any_bytes_are_either_named_or_refused(head: bytes) -> None:
     demuxer = sniff(head)
     if demuxer is None:
         with pytest.raises(InvalidAudio):
-            refuse(head, len(head))
+            reject_non_audio(head, len(head))
     else:
-        assert demuxer in {"wav", "w64", "flac", "mp3", "ogg", "mov", "matroska", "aac", "aiff", "caf", "au", "amr"}
+        assert demuxer in KINDS
+
+
+@pytest.mark.parametrize("level", [1, 30, 3_000, 30_000])
+def test_raw_pcm_is_not_taken_for_a_stream(level: int) -> None:
+    rng = np.random.default_rng(level)
+    for _ in range(50):
+        head = np.clip(rng.normal(0, level, HEAD_BYTES // 2), -32_768, 32_767).astype("<i2").tobytes()
+        assert sniff(head) is None

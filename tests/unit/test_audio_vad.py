@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from audio.pcm import PcmFile, to_float
 from audio.vad import FRAME_SAMPLES, VoiceActivity, regions
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture(scope="module")
 def vad() -> VoiceActivity:

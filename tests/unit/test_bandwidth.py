@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.bandwidth import narrow_band
 from audio.pcm import PcmFile, to_int16
-from audio.segment import talk
+from audio.segmentation import speech_for_diarization
+from audio.telephone_band import narrow_band
 from audio.vad import FRAME_SECS
-from tests.speech import SENTENCES, noise, say, silence
-from tests.telephone import CODECS, over_the_line
+from tests.support.speech import SENTENCES, noise, say, silence
+from tests.support.telephone import CODECS, over_the_line
+
+pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -33,5 +35,5 @@ def test_anything_else_is_not(sound: np.ndarray) -> None:
 def test_a_softer_side_of_a_telephone_is_as_near_as_the_other() -> None:
     both = np.concatenate([np.full(85, 0.99), np.full(15, 0.7), np.full(20, 0.01), np.full(85, 0.99), np.full(15, 0.7)])
     probabilities = both.astype(np.float32)
-    assert len(talk(probabilities, both.size * FRAME_SECS)) == 1
-    assert len(talk(probabilities, both.size * FRAME_SECS, narrow=True)) == 2
+    assert len(speech_for_diarization(probabilities, both.size * FRAME_SECS)) == 1
+    assert len(speech_for_diarization(probabilities, both.size * FRAME_SECS, narrow=True)) == 2

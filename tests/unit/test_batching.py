@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,14 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.domain import SAMPLE_RATE_HZ, Recognition, Word
+from schemas.domain import AS_SPOKEN, SAMPLE_RATE_HZ, Recognition, RecognizeOptions, Word
 from schemas.engines import EngineInfo, Samples
-from schemas.errors import EngineFailure
-from serve.asr.batching import Batcher
+from schemas.errors import EngineFailure, InvalidParameter
+from serve.engines.asr.batching import Batcher, Utterance
+
+pytestmark = pytest.mark.unit
 
 
-def sound(secs: float, value: float = 0.1) -> Samples:
-    return np.full(round(secs * SAMPLE_RATE_HZ), value, np.float32)
+def sound(secs: float, value: float = 0.1) -> Utterance:
+    return Utterance(np.full(round(secs * SAMPLE_RATE_HZ), value, np.float32))
 
 
 class Recognizer:
@@ -30,7 +33,7 @@ class Recognizer:
     def info(self) -> EngineInfo:
         return EngineInfo("recognizer", "test", "test", "test", {})
 
-    def recognize(self, utterances: Sequence[Samples]) -> list[Recognition]:
+    def recognize(self, utterances: Sequence[Samples], options: RecognizeOptions = AS_SPOKEN) -> list[Recognition]:
         self.calls.append(len(utterances))
         if max(u.size for u in utterances) * len(utterances) / SAMPLE_RATE_HZ > self.memory_secs:
             raise self.error("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -76,7 +79,7 @@ def test_a_bad_utterance_fails_alone() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, MemoryError])
-def test_out_of_memory_halves_the_batch_for_good_and_goes_on(error: type[Exception]) -> None:
+def test_out_of_memory_halves_the_batch_permanently_and_continues(error: type[Exception]) -> None:
     recognizer = Recognizer(memory_secs=10.0, error=error)
     batcher = Batcher(recognizer, 16, 1000.0)
     results = batcher.run([sound(4) for _ in range(8)])
@@ -109,3 +112,27 @@ def test_every_utterance_gets_its_own_answer(items: list[tuple[float, bool]], me
         EngineFailure if bad or secs > memory_secs else f"{secs:g}" for secs, (_, bad) in zip(samples, items, strict=True)
     ]
     assert heard(results) == expected
+
+
+def test_each_recognition_carries_the_time_of_its_batch() -> None:
+    class Slow(Recognizer):
+        def recognize(self, utterances: Sequence[Samples], options: RecognizeOptions = AS_SPOKEN) -> list[Recognition]:
+            time.sleep(0.05)
+            return super().recognize(utterances, options)
+
+    began = time.monotonic()
+    results = Batcher(Slow(), 8, 60.0).run([sound(1), sound(3)])
+    wall_secs = time.monotonic() - began
+    first, second = [result.engine_secs for result in results if isinstance(result, Recognition)]
+    assert 0.05 <= first == second <= wall_secs
+
+
+def test_options_the_engine_cannot_heed_are_everyones_error() -> None:
+    class English(Recognizer):
+        def recognize(self, utterances: Sequence[Samples], options: RecognizeOptions = AS_SPOKEN) -> list[Recognition]:
+            if options.language not in (None, "en"):
+                raise InvalidParameter(f"{options.language} is not known", param="language")
+            return super().recognize(utterances, options)
+
+    german = [Utterance(one.samples, RecognizeOptions(language="de")) for one in (sound(1), sound(2))]
+    assert heard(Batcher(English(), 8, 60.0).run(german)) == [InvalidParameter, InvalidParameter]

@@ -15,12 +15,14 @@ from schemas.domain import SAMPLE_RATE_HZ, SoundEvent, Span, Word
 from schemas.engines import EventDetector, Samples
 from schemas.errors import Unavailable
 from schemas.settings import EngineSettings, ServerSettings, Settings
-from serve.engines import build_event_detector, describe_slot
-from serve.events.classifier import AcousticEventDetector
-from serve.events.labels import tag_of, tags_of
-from serve.events.placing import merged, together
-from tests.scenes import Planted, Scene, scene
-from tests.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, say, silence
+from serve.engines.events.classifier import AcousticEventDetector
+from serve.engines.events.event_merging import merged, together
+from serve.engines.events.labels import tag_of, tags_of
+from serve.engines.registry import build_event_detector, describe_slot
+from tests.support.scenes import Planted, Scene, scene
+from tests.support.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, say, silence
+
+pytestmark = pytest.mark.unit
 
 TINY_AST = Path(__file__).resolve().parents[1] / "data" / "models" / "tiny-ast"
 HELD_OUT_SEEDS = (10_000, 10_001, 10_002, 10_003)
@@ -122,7 +124,7 @@ def test_planted_sounds_are_found_where_they_are_and_nothing_else(detector: Acou
     assert right == found
 
 
-def test_an_event_lies_within_a_window_of_a_sound_that_stands_alone(detector: AcousticEventDetector) -> None:
+def test_an_event_is_within_a_window_of_an_isolated_sound(detector: AcousticEventDetector) -> None:
     for seed in HELD_OUT_SEEDS:
         made = scene(speech(), seed, takes_from=1_000_000 + 100 * seed, count=1)
         for tag, sound in planted_events(made):
@@ -158,7 +160,7 @@ def test_a_random_checkpoint_of_any_labels_runs_through_the_same_code(tmp_path: 
     assert events == found.observe(np.concatenate(speech()), 100.0)
 
 
-def test_the_revision_tells_model_and_threshold(tmp_path: Path) -> None:
+def test_the_revision_names_model_and_threshold(tmp_path: Path) -> None:
     folder = random_ast(tmp_path / "ast", ("Sigh",))
     revisions = [
         describe_slot(settings(tmp_path, folder, events_threshold=t), "event_detector").revision for t in (0.4, 0.5)
@@ -190,7 +192,7 @@ def test_neighbouring_events_of_one_tag_are_one() -> None:
     assert merged(events, 0.4) == [events[1], events[2], events[0]]
 
 
-def test_a_sound_stands_between_the_words_it_was_heard_among() -> None:
+def test_an_event_is_moved_between_the_words_around_it() -> None:
     words = [Word("so", 1.0, 1.4), Word("I", 2.2, 2.3), Word("went", 2.35, 2.8)]
     assert together([], [SoundEvent("cough", 1.2, 2.5, 0.8)], words) == [SoundEvent("cough", 1.4, 2.2, 0.8)]
     assert together([], [SoundEvent("laugh", 2.25, 2.75, 0.8)], words) == [SoundEvent("laugh", 2.25, 2.75, 0.8)]

@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 import uvicorn
 
-from flows.archive_client import ArchiveClient
+from cli.main import main
+from clients.archives import ArchiveClient
 from schemas.archives import ArchiveStatus, EndedFile, FileFailure, NewArchive, NotedFile, SourceFile
 from schemas.domain import Transcript
-from serve.cli.main import main
 from tests.contract.gateway import OPERATOR_KEY, USER_KEY, Running, running
 from tests.e2e import recordings
-from tests.integration.test_long_files import free_port
-from tests.lakehouse_kit import transcript
+from tests.support.lakehouse_kit import transcript
+from tests.support.processes import free_port
+
+pytestmark = pytest.mark.unit
 
 Told = tuple[int, str, str]
 """Exit code, stdout, stderr."""
@@ -42,7 +44,7 @@ async def served(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
     async with running(home) as gateway:
         server = uvicorn.Server(uvicorn.Config(gateway.app, port=port, log_level="error", ws="none"))
         task = asyncio.create_task(server.serve())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not server.started:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         monkeypatch.setenv("FLUXIONS_URL", f"http://127.0.0.1:{port}")
@@ -96,7 +98,7 @@ async def test_a_dry_run_says_what_is_to_be_done_and_does_nothing(
     (calls / "notes.txt").write_text("nothing to hear")
     async with served(tmp_path / "home", monkeypatch) as gateway:
         code, out, err = await tell("run", str(calls), "--dry-run", "--json")
-        assert (code, "looking" in err) == (0, True)
+        assert (code, "reading the source" in err) == (0, True)
         found = json.loads(out)
         assert (found["files"], found["left"], found["not_audio"], found["cached"], found["done"]) == (4, 3, 1, 0, 0)
         secs = sum(len(p.read_bytes()) - 44 for p in calls.glob("*.wav")) / 32_000
@@ -132,12 +134,20 @@ async def test_runs_are_listed_shown_reported_and_cancelled(
                 "cut.wav": (recordings.sentence(1), cut),
             }
             made = str(await worked_on(client, files, tmp_path))
+            notes = await client.open_archive(NewArchive("default", "notes", "/srv/notes"))
+            why = FileFailure("not_audio", "this is text, not a recording")
+            await client.note(notes.id, [NotedFile("/srv/notes/a", "/srv/notes/a", "default", "a", why, True)])
+            await client.end_archive(notes.id, ArchiveStatus.COMPLETED)
         finally:
             await client.close()
         code, out, _ = await tell("list", "--json")
-        assert (code, [run["name"] for run in json.loads(out)]) == (0, ["calls of May"])
+        assert (code, [run["name"] for run in json.loads(out)]) == (0, ["notes", "calls of May"])
         assert "calls of May" in (await tell("list"))[1]
-        code, out, _ = await tell("status", "--json")
+        code, out, err = await tell("report", str(notes.id))
+        assert (code, "/srv/notes holds no recording; 1 files were passed over" in err) == (0, True)
+        assert "is text, not a recording" in out
+        assert "no recording" not in (await tell("report", made))[2]
+        code, out, _ = await tell("status", made, "--json")
         counts = json.loads(out)["counts"]
         assert (counts["completed"], counts["failed"], counts["skipped"]) == (1, 1, 1)
         code, out, _ = await tell("report", made, "--files")

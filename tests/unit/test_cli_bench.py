@@ -9,18 +9,24 @@ import wave
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from flows import archive_connecting, stub_engines
-from schemas.errors import FluxionsError
-from schemas.settings import Settings
-from serve.cli import bench_archive
-from serve.cli.bench_submit import measure, recordings
-from serve.cli.bench_transcribe import BareRecognizers, complete, speech, utterances_of
-from serve.cli.client import Client, Target
-from serve.cli.main import main
-from serve.cli.measures import percentile
-from tests.api_server import KEY, Server
+from benchmarks.fixtures import complete, speech
+from benchmarks.measure import percentile
+from benchmarks.platform import archive, archive_stub, leaks, live
+from benchmarks.platform.recognizer_processes import BareRecognizers, FasterWhisperProcess
+from benchmarks.platform.submit import measure, recordings
+from benchmarks.platform.transcribe import windows_of
+from cli.main import main
+from clients import connection
+from clients.public import Client, Target
+from schemas.errors import FluxionsError, InvalidParameter, ServerUnreachable, Unavailable
+from schemas.settings import EngineSettings, Settings
+from tests.support.api_server import KEY, Server
+from tests.unit.test_rooms import MAY_IMPORT
+
+pytestmark = pytest.mark.unit
 
 
 def test_recordings_are_true_wav_files_of_the_size_asked_for_and_never_alike() -> None:
@@ -90,33 +96,72 @@ def test_no_values_have_no_percentile() -> None:
         percentile([], 0.5)
 
 
-def test_rendered_speech_is_of_the_length_asked_for_and_bare_recognisers_decode_it() -> None:
+def test_rendered_speech_is_of_the_length_asked_for_and_both_who_are_compared_hear_it() -> None:
     pcm = speech(6.0, seed=3)
     assert (pcm.dtype, len(pcm)) == (np.int16, 96_000)
-    utterances = utterances_of(pcm, Settings())
-    assert 0.5 < sum(map(len, utterances)) / 2 / len(pcm) <= 1.0
-    with BareRecognizers(1) as recognizers:
-        took_secs, num_words = recognizers.decode(utterances)
+    windows = windows_of(pcm, Settings())
+    assert 0.5 < sum(map(len, windows)) / 2 / len(pcm) <= 1.0
+    with BareRecognizers(Settings(), 1) as recognizers:
+        took_secs, num_words = recognizers.recognize(windows)
     assert took_secs > 0
     assert num_words >= 8
+    with FasterWhisperProcess(Settings()) as rival:
+        took_secs, their_words = rival.transcribe(pcm)
+    assert took_secs > 0
+    assert their_words == pytest.approx(num_words, abs=4)
+
+
+def test_another_package_is_compared_with_the_same_model_only() -> None:
+    settings = Settings(engines=EngineSettings(asr_engine="nemo", asr_model="some/model"))
+    with pytest.raises(InvalidParameter, match="nemo"):
+        FasterWhisperProcess(settings)
+
+
+def test_overload_tells_accepted_from_refused_submits_and_measures_the_recovery(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FLUXIONS_API_KEY", KEY)
+    with Server() as server:
+        server.unavailable = 3
+        options = ["--clients", "1", "--times", "3", "--seconds", "1", "--size", "2048", "--json"]
+        assert main(["bench", "overload", "--url", server.url, *options]) == 0
+    found = {one["name"]: one["value"] for one in json.loads(capsys.readouterr().out)["measures"]}
+    assert found["1 clients: accepted"] > 0
+    assert found["1 clients: refused"] > 0
+    assert found["3 clients: accepted p99"] > 0
+    assert found["errors that are no refusal"] == 0
+    assert found["recovery"] < 60
+
+
+def test_leaks_are_not_measured_where_the_server_refuses_what_would_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaks, "_REST_SECS", 0.0)
+    with Server() as server:
+        server.refuse_submits = True
+        with pytest.raises(Unavailable, match="submit, cancel: the server refused all"):
+            leaks.measure(Target(server.url, KEY), lambda: [psutil.Process()], 10, lambda _: None)
+
+
+def test_a_stream_without_a_server_is_an_error_that_says_so() -> None:
+    with pytest.raises(ServerUnreachable, match=r"127\.0\.0\.1:1"):
+        live.measure(Target("http://127.0.0.1:1", KEY), streams=2, utterances=1)
 
 
 def test_the_stub_for_engines_is_named_by_the_bench_alone_and_takes_the_place_of_the_client(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = Path(__file__).resolve().parents[2]
-    rooms = ("schemas", "audio", "lakehouse", "serve", "flows", "scripts")
+    rooms = (*MAY_IMPORT, "scripts")
     files = [path for room in rooms for path in (root / room).rglob("*.py")] + [root / "prefect.yaml"]
-    naming = {str(path.relative_to(root)) for path in files if "stub_engines" in path.read_text()}
-    assert naming == {"flows/stub_engines.py", "serve/cli/bench_archive.py"}
-    assert (stub_engines.__name__, stub_engines.CALLS) == (bench_archive.STUB, bench_archive.CALLS)
-    monkeypatch.setattr(archive_connecting, "ArchiveClient", archive_connecting.ArchiveClient)
-    stub_engines.dask_setup(None)
-    assert archive_connecting.ArchiveClient is stub_engines.StubEngines
+    naming = {str(path.relative_to(root)) for path in files if "archive_stub" in path.read_text()}
+    assert naming == {"benchmarks/platform/archive_stub.py", "benchmarks/platform/archive.py"}
+    assert (archive_stub.__name__, archive_stub.CALLS) == (archive.STUB, archive.CALLS)
+    monkeypatch.setattr(connection, "ArchiveClient", connection.ArchiveClient)
+    archive_stub.dask_setup(None)
+    assert connection.ArchiveClient is archive_stub.StubEngines
 
 
 def test_a_sparse_recording_is_as_long_as_asked_for_and_silent_but_for_its_first_seconds(tmp_path: Path) -> None:
-    bench_archive.sparse(tmp_path / "sparse.wav", 90.0)
+    archive.sparse(tmp_path / "sparse.wav", 90.0)
     with wave.open(str(tmp_path / "sparse.wav")) as file:
         assert (file.getframerate(), file.getnframes()) == (16_000, 90 * 16_000)
         pcm = np.frombuffer(file.readframes(90 * 16_000), "<i2").astype(np.float64)
@@ -125,7 +170,7 @@ def test_a_sparse_recording_is_as_long_as_asked_for_and_silent_but_for_its_first
 
 
 def test_tiny_recordings_all_differ(tmp_path: Path) -> None:
-    bench_archive.tiny(tmp_path, 5)
+    archive.tiny(tmp_path, 5)
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 5
 
 

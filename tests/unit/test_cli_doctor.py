@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from serve.cli.doctor import (
+from audio.decoding.confinement import missing
+from cli.doctor import (
     Finding,
+    end_of_turn,
     examine,
     exposure,
     haproxy,
@@ -24,9 +26,14 @@ from serve.cli.doctor import (
     variables,
     voiceprints,
 )
-from serve.cli.main import main
-from serve.cli.options import load_settings
-from serve.instance import MARKER
+from cli.main import main
+from cli.options import load_settings
+from schemas.errors import Conflict
+from serve.supervisor.instance import MARKER, ensure_key
+from serve.supervisor.own_folders import own_folder
+from tests.support.processes import started
+
+pytestmark = pytest.mark.unit
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +47,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_this_installation_is_whole() -> None:
-    findings = [f for check in (python, packages, voiceprints, haproxy) for f in check(load_settings())]
+    findings = [f for check in (python, packages, voiceprints, end_of_turn, haproxy) for f in check(load_settings())]
     assert {f.verdict for f in findings} == {"ok"}, findings
 
 
@@ -84,9 +91,10 @@ def test_telemetry_that_is_asked_for_is_pointed_out(monkeypatch: pytest.MonkeyPa
 def test_a_port_open_to_all_is_named_and_one_on_loopback_is_not(tmp_path: Path) -> None:
     program = (
         "import socket, sys; a = socket.create_server(('', 0)); b = socket.create_server(('127.0.0.1', 0)); "
-        "print(a.getsockname()[1], b.getsockname()[1], flush=True); sys.stdin.read()"
+        "c = socket.create_server(('::ffff:127.0.0.1', 0), family=socket.AF_INET6, dualstack_ipv6=True); "
+        "print(*(one.getsockname()[1] for one in (a, b, c)), flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-c", program],
         env={**os.environ, MARKER: "doctor-test"},
         stdin=subprocess.PIPE,
@@ -94,19 +102,64 @@ def test_a_port_open_to_all_is_named_and_one_on_loopback_is_not(tmp_path: Path) 
         text=True,
     ) as process:
         assert process.stdout is not None
-        everywhere, loopback = map(int, process.stdout.readline().split())
+        everywhere, loopback, mapped = map(int, process.stdout.readline().split())
         instance = tmp_path / "home" / "instance.json"
         instance.parent.mkdir()
         fields = {"pid": os.getpid(), "url": "u", "home": "h", "marker": "doctor-test", "ray_temp": "t"}
-        instance.write_text(json.dumps({**fields, "ports": {"gcs": everywhere, "prefect": loopback}}))
+        instance.write_text(json.dumps({**fields, "ports": {"gcs": everywhere, "prefect": loopback, "ray_client": mapped}}))
         (finding,) = exposure(load_settings())
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     assert finding.verdict == "warn"
     assert f"{everywhere} (gcs)" in finding.sentence
-    assert str(loopback) not in finding.sentence
+    assert f"{loopback} (prefect)" not in finding.sentence
+    assert f"{mapped} (ray_client)" not in finding.sentence
+    assert "nft add rule" in finding.sentence
 
 
 def test_every_check_says_one_sentence() -> None:
     findings = examine(load_settings())
     assert len({f.check for f in findings}) >= 9
     assert all(f.sentence and "\n" not in f.sentence for f in findings)
+
+
+def test_a_fresh_home_is_green_in_security(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own_folder(tmp_path / "home")
+    ensure_key(tmp_path / "home", "default")
+    assert main(["doctor", "--security", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["checks"]
+    lacking = [problem for problem in [missing()] if problem]
+    assert [f["check"] for f in found if f["verdict"] != "ok"] == ["decoder"] * len(lacking)
+    assert {"decoder", "files", "address", "settings"} <= {f["check"] for f in found}
+
+
+def test_files_that_others_may_read_fail_and_open_ports_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_folder(tmp_path / "home")
+    ensure_key(tmp_path / "home", "default")
+    (tmp_path / "home" / "keys" / "default").chmod(0o644)
+    monkeypatch.setenv("FLUXIONS_FETCH_PRIVATE", "true")
+    monkeypatch.setenv("FLUXIONS_HOST", "0.0.0.0")
+    assert main(["doctor", "--security", "--json"]) == 1
+    found = [f for f in json.loads(capsys.readouterr().out)["checks"] if f["verdict"] != "ok" and f["check"] != "decoder"]
+    assert [(f["verdict"], f["check"]) for f in found] == [("fail", "files"), ("warn", "address"), ("warn", "settings")]
+
+
+def test_a_folder_that_others_made_or_opened_is_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / "fx"
+    own_folder(folder, made_by_us=True)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(Conflict, match="open to other users"):
+        own_folder(folder, made_by_us=True)
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(Conflict, match="not a folder of this user"):
+        own_folder(tmp_path / "link", made_by_us=True)
+    if os.getuid() == 0:
+        os.chown(folder, 12345, 12345)
+        with pytest.raises(Conflict, match="not a folder of this user"):
+            own_folder(folder)
+    # A home of ours that was open is shut.
+    (tmp_path / "home").mkdir(mode=0o755)
+    own_folder(tmp_path / "home")
+    assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700

@@ -9,11 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.domain import Span, SpeakerHint
-from serve.diarization import clustering
-from serve.diarization.clustering import _embedded, _steadied, _turns_of, _window_centers, _with_those_between
-from serve.diarization.resegmentation import Labels, resegment
-from serve.diarization.voices import find_voices
-from serve.diarization.weights import MAX_SPEAKERS
+from serve.engines.diarization import embedding_diarizer
+from serve.engines.diarization.embedding_diarizer import (
+    _embedded,
+    _window_centers,
+    _with_those_between,
+)
+from serve.engines.diarization.resegmentation import Labels, resegment
+from serve.engines.diarization.speaker_counting import find_voices
+from serve.engines.diarization.weights import MAX_SPEAKERS
+from serve.engines.diarization.window_turns import _smoothed, _turns_of
+
+pytestmark = pytest.mark.unit
 
 
 def cluster(embeddings: NDArray[np.float32], hint: SpeakerHint | None = None) -> Labels:
@@ -48,9 +55,9 @@ def test_labels_do_not_change_from_call_to_call() -> None:
 def test_ten_hours_of_windows_are_clustered_right_and_in_time() -> None:
     order = [(i // 40) % 2 for i in range(144_000)]
     found = voices(order)
-    started = time.perf_counter()
+    started = time.process_time()
     labels = cluster(found)
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
     assert np.mean(labels == np.array(order)) > 0.99
 
 
@@ -63,15 +70,15 @@ def test_windows_cover_a_span_to_its_end() -> None:
 
 
 def test_few_windows_are_all_embedded() -> None:
-    assert _embedded([1, clustering._PLENTY - 1]).all()
+    assert _embedded([1, embedding_diarizer._PLENTY - 1]).all()
 
 
 def test_of_plenty_of_windows_the_ends_of_each_span_and_every_other_one_are_embedded() -> None:
-    counts = [1, 2, 3, 4, clustering._PLENTY]
+    counts = [1, 2, 3, 4, embedding_diarizer._PLENTY]
     spans = np.split(_embedded(counts), np.cumsum(counts)[:-1])
     assert [span.tolist() for span in spans[:4]] == [[True], [True, True], [True, False, True], [True, False, True, True]]
     assert all(span[0] and span[-1] for span in spans)
-    assert np.sum(~spans[4]) == clustering._PLENTY // 2 - 1
+    assert np.sum(~spans[4]) == embedding_diarizer._PLENTY // 2 - 1
 
 
 def test_a_window_that_is_not_embedded_is_the_mean_of_those_beside_it() -> None:
@@ -106,7 +113,7 @@ def test_the_client_bounds_the_number_of_voices(least: int, most: int | None, ex
     assert len(set(cluster(found, SpeakerHint(least, most)).tolist())) == expected
 
 
-def test_two_voices_that_pass_for_one_are_parted_where_the_client_says_so() -> None:
+def test_two_voices_counted_as_one_are_separated_if_the_client_requires_it() -> None:
     one, other = voices([0] * 40, spread=0.005), voices([1] * 40, spread=0.005)
     alike = one + 0.5 * other
     found = np.concatenate([one[:20], (alike / np.linalg.norm(alike, axis=1, keepdims=True))[:20], one[20:]])
@@ -138,7 +145,7 @@ def test_two_voices_at_once_are_no_third_one(blended: float, expected: int) -> N
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_however_windows_lie_there_is_a_voice_and_the_bounds_hold(seed: int) -> None:
+def test_any_windows_give_a_voice_within_the_bounds(seed: int) -> None:
     found = np.random.default_rng(seed).standard_normal((7 * (seed + 1), 256))
     found = np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
     assert 1 <= len(set(cluster(found).tolist())) <= MAX_SPEAKERS
@@ -146,11 +153,27 @@ def test_however_windows_lie_there_is_a_voice_and_the_bounds_hold(seed: int) -> 
     assert len(set(cluster(found, SpeakerHint(3, 3)).tolist())) == 3
 
 
-def test_a_voice_the_client_asks_for_is_kept_though_it_is_a_blend() -> None:
+def test_a_required_voice_is_kept_although_it_is_a_blend() -> None:
     one, other, own = np.eye(256, dtype=np.float32)[:3]
     between = 0.92 * (one + other) / np.sqrt(2) + np.sqrt(1 - 0.92**2) * own
     found = np.repeat(np.stack([one, between, other]), (40, 8, 40), axis=0)
     assert len(set(cluster(np.asarray(found, np.float32), SpeakerHint(3, 3)).tolist())) == 3
+
+
+@pytest.mark.parametrize("least", [2, 3, 4, 5])
+def test_a_required_number_of_voices_is_met_although_some_win_no_window(least: int) -> None:
+    """One voice fits every window best; the others are never ahead, so no path would visit them."""
+    likeness = np.full((40, 5), 0.5, np.float32)
+    likeness[:, 0] = 0.9
+    likeness[10:15, 1] = likeness[20:25, 2] = likeness[30:35, 3] = 0.8
+    found = resegment(likeness, np.array([30, 3, 3, 2, 2]), least)
+    assert len(set(found.first.tolist())) == least
+    assert found.first.tolist()[10:15] == [1] * 5
+    assert len(set(resegment(likeness, np.array([30, 3, 3, 2, 2])).first.tolist())) == 1
+
+
+def test_as_many_voices_as_windows_can_be_required() -> None:
+    assert sorted(resegment(np.full((3, 3), 0.5, np.float32), np.array([8, 1, 1]), 3).first.tolist()) == [0, 1, 2]
 
 
 def test_a_frequent_voice_wins_a_window_that_fits_two_alike() -> None:
@@ -159,9 +182,9 @@ def test_a_frequent_voice_wins_a_window_that_fits_two_alike() -> None:
     assert resegment(np.zeros((0, 2), np.float32), np.array([1, 1])).first.tolist() == []
 
 
-def test_windows_are_steadied_by_those_beside_them_and_by_no_others() -> None:
+def test_windows_are_smoothed_by_neighbours_only() -> None:
     found = np.eye(4, dtype=np.float32)[[0, 1, 2]]
-    steadied = _steadied(found, np.array([0.1, 0.3, 2.0]))
-    assert np.allclose(np.linalg.norm(steadied, axis=1), 1)
-    assert steadied[0] @ found[1] == pytest.approx(0.5 / np.sqrt(1.25))
-    assert np.array_equal(steadied[2], found[2])
+    smoothed = _smoothed(found, np.array([0.1, 0.3, 2.0]))
+    assert np.allclose(np.linalg.norm(smoothed, axis=1), 1)
+    assert smoothed[0] @ found[1] == pytest.approx(0.5 / np.sqrt(1.25))
+    assert np.array_equal(smoothed[2], found[2])

@@ -10,12 +10,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from schemas.domain import Span, Turn
+from schemas.domain import Span, SpeakerHint, Turn
 from schemas.engines import VoiceWindows
-from serve.diarization import clustering
-from serve.diarization.clustering import EmbeddingDiarizer
-from serve.diarization.voiceprint import Voiceprint, mel_filterbank, mel_power, raise_volume
-from tests.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, noise, say, sequence, silence
+from serve.engines.diarization import embedding_diarizer
+from serve.engines.diarization.embedding_diarizer import EmbeddingDiarizer
+from serve.engines.diarization.voiceprint import Voiceprint, mel_filterbank, mel_power, raise_volume
+from tests.support.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, noise, say, sequence, silence
+
+pytestmark = pytest.mark.unit
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +38,27 @@ def test_a_change_of_voice_without_a_pause_is_found(diarizer: EmbeddingDiarizer)
     parts = [say(text, *(LOW_VOICE, HIGH_VOICE)[i % 2]) for i, text in enumerate(SENTENCES)]
     samples, spans = sequence(parts, gap_secs=0.0)
     speech = [Span(0.0, spans[-1].end_secs)]
-    turns = diarizer.resolve([diarizer.observe(samples, speech)], speech)
-    assert [t.speaker for t in turns] == [0, 1, 0, 1, 0, 1]
-    for turn, span in zip(turns, spans, strict=True):
+    turns = diarizer.resolve([diarizer.observe(samples, speech)], speech, SpeakerHint(2, 2))
+    prominent = [t for t in turns if not t.overlap]
+    assert [t.speaker for t in prominent] == [0, 1, 0, 1, 0, 1]
+    for turn, span in zip(prominent, spans, strict=True):
         assert turn.start_secs == pytest.approx(span.start_secs, abs=0.6)
+    # Where both may be heard in a window, one of them is prominent.
+    assert sum(t.end_secs - t.start_secs for t in turns if t.overlap) < 0.2 * speech[0].end_secs
 
 
-def test_a_voice_that_speaks_once_among_many_turns_of_another_is_heard(diarizer: EmbeddingDiarizer) -> None:
-    parts = [say(text, *(HIGH_VOICE if i == 4 else LOW_VOICE)) for i, text in enumerate(SENTENCES * 2)]
+def test_what_is_not_speech_after_all_is_no_voice(diarizer: EmbeddingDiarizer) -> None:
+    """Noise that a recogniser was asked about is observed too."""
+    parts = [say(text, *(LOW_VOICE, HIGH_VOICE)[i % 2]) for i, text in enumerate(SENTENCES)]
     samples, spans = sequence(parts)
+    heard = np.concatenate((samples, noise(20, 0.01)))
+    windows = [diarizer.observe(heard, [*spans, Span(spans[-1].end_secs + 1.0, heard.size / 16_000)])]
+    assert diarizer.resolve(windows, spans) == diarizer.resolve([diarizer.observe(samples, spans)], spans)
+
+
+def test_a_voice_that_speaks_once_among_many_turns_of_another_is_found(diarizer: EmbeddingDiarizer) -> None:
+    parts = [say(text, *(HIGH_VOICE if i == 4 else LOW_VOICE)) for i, text in enumerate(SENTENCES * 2)]
+    samples, spans = sequence(parts, gap_secs=0.9)
     turns = diarizer.resolve([diarizer.observe(samples, spans)], spans)
     assert [t.speaker for t in turns] == [int(i == 4) for i in range(len(parts))]
 
@@ -63,7 +77,7 @@ def test_a_long_block_takes_half_the_work_and_has_the_same_turns(
 
     monkeypatch.setattr(diarizer._voiceprint, "embed", counted)
     half = diarizer.observe(samples, spans)
-    monkeypatch.setattr(clustering, "_PLENTY", len(half.centers_secs))
+    monkeypatch.setattr(embedding_diarizer, "_PLENTY", len(half.centers_secs))
     whole = diarizer.observe(samples, spans)
     assert asked[0] < 0.6 * asked[1]
     assert len(half.embeddings) == len(whole.embeddings) == asked[1]
@@ -85,7 +99,7 @@ def test_a_short_utterance_is_one_turn(diarizer: EmbeddingDiarizer) -> None:
 
 def test_blocks_are_observed_apart_and_resolved_together(diarizer: EmbeddingDiarizer) -> None:
     parts = [say(text, *(LOW_VOICE, HIGH_VOICE)[i // 3]) for i, text in enumerate(SENTENCES)]
-    samples, spans = sequence(parts)
+    samples, spans = sequence(parts, gap_secs=0.9)
     cut = round((spans[2].end_secs + 0.3) * 16_000)
     offset = cut / 16_000
     second = [Span(s.start_secs - offset, s.end_secs - offset) for s in spans[3:]]
@@ -110,21 +124,25 @@ def test_the_level_of_a_voice_is_not_who_it_is(diarizer: EmbeddingDiarizer) -> N
     assert (near * far).sum(axis=1).min() > 0.99
 
 
-def test_two_hours_of_two_voices_are_two_speakers(diarizer: EmbeddingDiarizer) -> None:
-    samples, spans = sequence([say(text, *(LOW_VOICE, HIGH_VOICE)[i % 2]) for i, text in enumerate(SENTENCES)])
+@pytest.mark.parametrize("difference", [1e-6, 1e-3])
+def test_two_hours_of_two_voices_are_two_speakers(diarizer: EmbeddingDiarizer, difference: float) -> None:
+    """Also where another machine's arithmetic differs by rounding, or by a thousand times that."""
+    parts = [say(text, *(LOW_VOICE, HIGH_VOICE)[i % 2]) for i, text in enumerate(SENTENCES)]
+    samples, spans = sequence(parts)
     heard = diarizer.observe(samples, spans)
     times = math.ceil(2 * 3600 / spans[-1].end_secs)
     generator = np.random.default_rng(0)
     starts = (spans[-1].end_secs + 1.0) * np.arange(times)
     windows = []
     for start in starts.tolist():
-        noisy = heard.embeddings + np.float32(0.02) * generator.standard_normal(heard.embeddings.shape, np.float32)
-        noisy /= np.linalg.norm(noisy, axis=1, keepdims=True)
-        windows.append(VoiceWindows(heard.centers_secs + start, noisy))
+        spread = np.float32(0.014 + difference) * generator.standard_normal(heard.embeddings.shape, np.float32)
+        varied = heard.embeddings + spread
+        varied /= np.linalg.norm(varied, axis=1, keepdims=True)
+        windows.append(VoiceWindows(heard.centers_secs + start, varied))
     speech = [Span(s.start_secs + start, s.end_secs + start) for start in starts.tolist() for s in spans]
     turns = diarizer.resolve(windows, speech)
     assert {t.speaker for t in turns} == {0, 1}
-    assert [t.speaker for t in turns] == [0, 1, 0, 1, 0, 1] * times
+    assert [t.speaker for t in turns if not t.overlap] == [0, 1] * (len(parts) // 2) * times
 
 
 def test_no_speech_gives_no_turns(diarizer: EmbeddingDiarizer) -> None:
@@ -187,13 +205,13 @@ def test_a_voice_is_nearer_to_itself_than_to_another() -> None:
     assert low @ same > low @ high + 0.1
 
 
-def test_a_voice_is_the_same_in_either_precision() -> None:
-    encoder, found = Voiceprint(), []
-    network = encoder._network
+def test_the_encoder_computes_in_float32() -> None:
+    """The precision is part of the revision: a faster one on some machines would give other speakers there."""
+    encoder = Voiceprint()
+    assert {p.dtype for p in encoder._network.parameters()} == {torch.float32}
     mels = mel_power(raise_volume(say(SENTENCES[0], *LOW_VOICE)))
-    for precision in (torch.float32, torch.bfloat16):
-        encoder._network = copy.deepcopy(network).to(precision)
-        found.append(encoder.embed(mels[None, 20:180])[0])
-    exact, rounded = found
-    assert exact @ rounded > 0.995
-    assert not np.array_equal(exact, rounded)
+    windows = np.stack([mels[i : i + 160] for i in (20, 60, 100)])
+    exact = copy.deepcopy(encoder._network).double()
+    with torch.inference_mode():
+        hidden = torch.nn.functional.normalize(exact(torch.from_numpy(windows).double()), dim=1).numpy()
+    assert (encoder.embed(windows) * hidden).sum(axis=1) == pytest.approx(1.0, abs=1e-5)

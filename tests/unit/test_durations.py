@@ -11,6 +11,8 @@ import pytest
 
 from audio.durations import duration_secs
 
+pytestmark = pytest.mark.unit
+
 SECS = 4.3
 
 WRITTEN = [
@@ -57,7 +59,7 @@ def told(data: bytes) -> float | None:
 
 
 @pytest.mark.parametrize(("container", "codec", "rate_hz"), WRITTEN)
-def test_a_length_is_told_from_the_header(container: str, codec: str, rate_hz: int) -> None:
+def test_a_length_is_read_from_the_header(container: str, codec: str, rate_hz: int) -> None:
     assert told(written(container, codec, rate_hz)) == pytest.approx(SECS, rel=0.03, abs=0.06)
 
 

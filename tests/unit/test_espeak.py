@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +10,10 @@ import numpy as np
 import pytest
 
 from schemas.errors import EngineFailure
-from serve.tts.espeak import ESPEAK_RATE_HZ, Espeak, Prosody
+from serve.engines.tts.espeak import ESPEAK_RATE_HZ, Espeak, Prosody
+from tests.support.processes import python
+
+pytestmark = pytest.mark.unit
 
 TEXT = "Well, the naïve café owner saw two dogs."
 
@@ -107,11 +108,13 @@ def test_text_with_a_nul_is_refused_not_cut(espeak: Espeak) -> None:
 
 
 def test_a_breathy_voice_sounds_the_same_in_every_process() -> None:
-    program = "from serve.tts.espeak import Espeak; print(hash(Espeak().synthesize('hello', 'en-us+f2')[0].tobytes()))"
+    program = (
+        "from serve.engines.tts.espeak import Espeak; print(hash(Espeak().synthesize('hello', 'en-us+f2')[0].tobytes()))"
+    )
     heard = set()
     for _ in range(2):
         second = int(time.time())
-        done = subprocess.run([sys.executable, "-c", program], env={"PYTHONHASHSEED": "0"}, capture_output=True, check=True)
+        done = python(program, env={"PYTHONHASHSEED": "0"})
         heard.add(done.stdout)
         while int(time.time()) == second:  # the library would be seeded by the second
             time.sleep(0.02)

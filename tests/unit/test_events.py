@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schemas.domain import SoundEvent, Span, Word
-from serve.events.rules import FILLERS, RuleEventDetector
+from serve.engines.events.rules import FILLERS, RuleEventDetector
+
+pytestmark = pytest.mark.unit
 
 DETECTOR = RuleEventDetector()
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.domain import SPEECH_RATE_HZ
+from schemas.domain import SAMPLE_RATE_HZ, SPEECH_RATE_HZ
 from schemas.engines import Samples
-from serve.tts.joins import Trimmer, fade_in, fade_out, silence
+from serve.engines.tts.silence_trimming import Trimmer, fade_in, fade_out, silence
+from tests.support.clicks import clicks
+from tests.support.speech import say
+
+pytestmark = pytest.mark.unit
 
 TONE = np.asarray(0.4 * np.cos(2 * np.pi * 200 * np.arange(SPEECH_RATE_HZ // 4) / SPEECH_RATE_HZ), np.float32)
 
@@ -54,6 +59,28 @@ def test_a_sound_shorter_than_a_fade_survives() -> None:
 def test_the_size_of_blocks_does_not_matter(stretches: list[tuple[bool, int]], block: int) -> None:
     sound = np.concatenate([TONE[:size] if loud else np.zeros(size, np.float32) for loud, size in stretches])
     assert np.array_equal(trimmed(sound, block), trimmed(sound, sound.size))
+
+
+def spoken(voice: str) -> Samples:
+    said = say("The old man walked slowly along the river, and nobody asked him why.", voice)
+    return np.asarray(soxr.resample(said, SAMPLE_RATE_HZ, SPEECH_RATE_HZ), np.float32)
+
+
+@pytest.mark.parametrize("voice", ["en-us", "en-us+f3", "en-gb-x-rp"])
+def test_speech_has_no_clicks_and_those_planted_are_found(voice: str) -> None:
+    sound = 0.5 * spoken(voice) / np.abs(spoken(voice)).max()
+    assert clicks(sound) == []
+    loud = np.flatnonzero(np.abs(sound) > 0.1)
+    found = {"spike": 0, "dropout": 0, "gap": 0}
+    for at in np.random.default_rng(1).choice(loud[(loud > 2400) & (loud < sound.size - 2400)], 20):
+        spiked, dropped = sound.copy(), sound.copy()
+        spiked[at] -= 0.4 * np.sign(sound[at])
+        dropped[at : at + 480] = 0
+        gap = np.concatenate((sound[:at], silence(0.1), sound[at:]))
+        for kind, spoilt in (("spike", spiked), ("dropout", dropped), ("gap", gap)):
+            found[kind] += any(abs(place - at / SPEECH_RATE_HZ) < 0.15 for place in clicks(spoilt))
+    assert found["spike"] >= 12
+    assert min(found["dropout"], found["gap"]) >= 18
 
 
 def test_fades_leave_the_middle_alone() -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.ledger import Ledger
+from lakehouse.ledger.ledger import Ledger
 from schemas.errors import Conflict, InvalidParameter, NotFound
-from tests.lakehouse_kit import home
+from tests.support.lakehouse_kit import home
+
+pytestmark = pytest.mark.unit
 
 
 def all_contents(folder: Path) -> list[bytes]:
@@ -20,31 +22,31 @@ def all_contents(folder: Path) -> list[bytes]:
 async def test_a_key_opens_by_its_hash_until_it_is_revoked(tmp_path: Path) -> None:
     settings = home(tmp_path)
     ledger = await Ledger.open(settings)
-    key, plaintext = await ledger.create_key("ada", "laptop", ("user",))
-    other, _ = await ledger.create_key("ada", "phone", ("user", "operator"))
+    key, plaintext = await ledger.keys.create("ada", "laptop", ("user",))
+    other, _ = await ledger.keys.create("ada", "phone", ("user", "operator"))
     assert re.fullmatch(r"fx_[A-Za-z0-9_-]{43}", plaintext)
     assert key.key_hash == hashlib.sha256(plaintext.encode()).hexdigest()
     assert plaintext.startswith(key.prefix)
-    assert await ledger.find_key(key.key_hash) == key
-    assert await ledger.find_key(hashlib.sha256(b"fx_other").hexdigest()) is None
-    revoked = await ledger.revoke_key(key.id)
-    assert await ledger.revoke_key(key.id) == revoked
+    assert await ledger.keys.find(key.key_hash) == key
+    assert await ledger.keys.find(hashlib.sha256(b"fx_other").hexdigest()) is None
+    revoked = await ledger.keys.revoke(key.id)
+    assert await ledger.keys.revoke(key.id) == revoked
     await ledger.close()
 
     ledger = await Ledger.open(settings)
     try:
-        assert await ledger.find_key(key.key_hash) is None
-        assert await ledger.list_keys() == [revoked, other] or await ledger.list_keys() == [other, revoked]
-        assert await ledger.find_key(other.key_hash) == other
+        assert await ledger.keys.find(key.key_hash) is None
+        assert await ledger.keys.all() == [revoked, other] or await ledger.keys.all() == [other, revoked]
+        assert await ledger.keys.find(other.key_hash) == other
         with pytest.raises(NotFound):
-            await ledger.revoke_key("key_unknown")
+            await ledger.keys.revoke("key_unknown")
     finally:
         await ledger.close()
 
 
 async def test_plaintext_is_stored_nowhere(tmp_path: Path) -> None:
     ledger = await Ledger.open(home(tmp_path))
-    _, plaintext = await ledger.create_key("ada", "laptop", ("user",))
+    _, plaintext = await ledger.keys.create("ada", "laptop", ("user",))
     await ledger.close()
     contents = all_contents(tmp_path)
     assert contents
@@ -54,13 +56,13 @@ async def test_plaintext_is_stored_nowhere(tmp_path: Path) -> None:
 async def test_a_chosen_key_is_made_once(tmp_path: Path) -> None:
     ledger = await Ledger.open(home(tmp_path))
     try:
-        first, _ = await ledger.create_key("default", "first", ("user",), "fx_chosen-by-hand")
-        assert (await ledger.create_key("default", "again", ("user",), "fx_chosen-by-hand"))[0] == first
+        first, _ = await ledger.keys.create("default", "first", ("user",), "fx_chosen-by-hand")
+        assert (await ledger.keys.create("default", "again", ("user",), "fx_chosen-by-hand"))[0] == first
         with pytest.raises(Conflict):
-            await ledger.create_key("bob", "again", ("user",), "fx_chosen-by-hand")
-        await ledger.revoke_key(first.id)
+            await ledger.keys.create("bob", "again", ("user",), "fx_chosen-by-hand")
+        await ledger.keys.revoke(first.id)
         with pytest.raises(Conflict):
-            await ledger.create_key("default", "again", ("user",), "fx_chosen-by-hand")
+            await ledger.keys.create("default", "again", ("user",), "fx_chosen-by-hand")
     finally:
         await ledger.close()
 
@@ -70,6 +72,6 @@ async def test_bad_keys_are_refused(tmp_path: Path, scopes: tuple[str, ...], key
     ledger = await Ledger.open(home(tmp_path))
     try:
         with pytest.raises(InvalidParameter):
-            await ledger.create_key("ada", "laptop", scopes, key)
+            await ledger.keys.create("ada", "laptop", scopes, key)
     finally:
         await ledger.close()

@@ -14,13 +14,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from lakehouse.history import History
-from lakehouse.ledger import Ledger
-from lakehouse.location import Location
-from lakehouse.rows import job_from_row
+from lakehouse.history.history import History
+from lakehouse.ledger.ledger import Ledger
+from lakehouse.storage.location import Location
+from lakehouse.tables.row_mapping import job_from_row
 from schemas.domain import JobStatus
 from schemas.errors import Conflict
-from tests.lakehouse_kit import TurnedClock, home, new_job, outcome, transcript
+from tests.support.lakehouse_kit import ManualClock, home, new_job, outcome, transcript
+
+pytestmark = pytest.mark.unit
 
 LEASE_SECS = 10.0
 FIRST_WORD_SECS = LEASE_SECS / 3
@@ -47,14 +49,14 @@ class LedgerMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="ledger-"))
         self.settings = home(self.folder, lease_secs=LEASE_SECS, max_attempts=MAX_ATTEMPTS, checkpoint_interval=5)
-        self.clock = TurnedClock()
+        self.clock = ManualClock()
         self.model: dict[int, Modelled] = {}
         self.ledger: Ledger = self.run(Ledger.open(self.settings, clock=self.clock))
         # One reader for the whole walk: it follows the ledger over restarts.
         self.history = History(Location.of(self.settings), self)
 
     async def changes(self, since: Any) -> Any:
-        return await self.ledger.changes(since)
+        return await self.ledger.records.changes(since)
 
     def run(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
@@ -67,7 +69,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(account=st.sampled_from(["ada", "bob"]), content=st.sampled_from(["one", "two"]), cache=st.booleans())
     def create(self, account: str, content: str, cache: bool) -> None:
-        job = self.run(self.ledger.create_job(new_job(content, account=account, use_cache=cache)))
+        job = self.run(self.ledger.jobs.create(new_job(content, account=account, use_cache=cache)))
         sources = [
             i
             for i, m in self.model.items()
@@ -83,7 +85,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=claims)
     def claim(self) -> Any:
-        claim = self.run(self.ledger.claim("worker", 0))
+        claim = self.run(self.ledger.jobs.claim("worker", 0))
         waiting = [i for i, m in self.model.items() if m.status == "submitted"]
         if not waiting:
             assert claim is None
@@ -99,16 +101,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def renew(self, claim: Any) -> None:
         entry = self.model[claim.job.id]
         if entry.status == "processing" and entry.lease == claim.lease:
-            self.run(self.ledger.renew(claim.job.id, claim.lease))
+            self.run(self.ledger.jobs.renew(claim.job.id, claim.lease))
             entry.ends, entry.taken_up = self.clock.monotonic() + LEASE_SECS, True
         else:
             with pytest.raises(Conflict):
-                self.run(self.ledger.renew(claim.job.id, claim.lease))
+                self.run(self.ledger.jobs.renew(claim.job.id, claim.lease))
 
     @rule(claim=claims)
     def speak(self, claim: Any) -> None:
         entry = self.model[claim.job.id]
-        call = self.ledger.leased_job(claim.job.id, claim.lease)
+        call = self.ledger.jobs.leased(claim.job.id, claim.lease)
         if entry.status == "processing" and entry.lease == claim.lease:
             assert self.run(call).attempt == entry.attempt
             if not entry.taken_up:
@@ -120,7 +122,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(claim=claims)
     def complete(self, claim: Any) -> None:
         entry = self.model[claim.job.id]
-        call = self.ledger.complete(claim.job.id, claim.lease, outcome(claim.job), transcript())
+        call = self.ledger.jobs.complete(claim.job.id, claim.lease, outcome(claim.job), transcript())
         if entry.lease == claim.lease and entry.status in ("processing", "completed"):
             assert self.run(call).status is JobStatus.COMPLETED
             entry.status = "completed"
@@ -132,7 +134,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(claim=consumes(claims), retryable=st.booleans())
     def fail(self, claim: Any, retryable: bool) -> None:
         entry = self.model[claim.job.id]
-        call = self.ledger.fail(claim.job.id, claim.lease, "no speech engine", retryable)
+        call = self.ledger.jobs.fail(claim.job.id, claim.lease, "no speech engine", retryable)
         mine = entry.lease == claim.lease
         if mine and (entry.status == "failed" or (retryable and entry.status == "submitted")):
             assert self.run(call).status == entry.status
@@ -146,7 +148,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(claim=consumes(claims))
     def release(self, claim: Any) -> None:
         entry = self.model[claim.job.id]
-        call = self.ledger.release(claim.job.id, claim.lease)
+        call = self.ledger.jobs.release(claim.job.id, claim.lease)
         if entry.lease == claim.lease and entry.status == "processing":
             entry.status = "submitted"
             entry.attempt -= 1
@@ -160,7 +162,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(secs=st.sampled_from([1.0, LEASE_SECS / 2, LEASE_SECS]))
     def let_time_pass(self, secs: float) -> None:
         self.clock.advance(secs)
-        self.run(self.ledger.expire_leases())
+        self.run(self.ledger.lease_expiry.expire())
         for entry in self.model.values():
             if entry.status == "processing" and entry.ends <= self.clock.monotonic():
                 if not entry.taken_up:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from schemas.domain import SpeakerHint
-from serve.diarization.linking import LocalSpeakers, link
+from serve.engines.diarization.block_linking import LocalSpeakers, link
+
+pytestmark = pytest.mark.unit
 
 
 def block(*voices: int, spread: float = 0.02, seed: int = 0, talk: tuple[float, ...] = ()) -> LocalSpeakers:
@@ -56,6 +58,6 @@ def test_nobody(blocks: list[LocalSpeakers]) -> None:
 
 def test_ten_hours_of_short_blocks_are_linked_in_a_moment() -> None:
     blocks = [block(n % 3, 3, seed=n) for n in range(7_200)]
-    started = time.perf_counter()
+    started = time.process_time()
     assert link(blocks, 4)[-1] == link(blocks[:3], 4)[-1]
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

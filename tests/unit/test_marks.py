@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +12,21 @@ import pytest
 import soxr
 
 from audio.pcm import PcmFile, to_int16
-from flows.assemble import segments_of, text_of
-from flows.marks import marked
-from flows.text import readable
+from flows.transcription.assembly import segments_of, text_of
+from flows.transcription.prosody_marks import marked
+from flows.transcription.punctuation import readable
 from schemas.domain import SAMPLE_RATE_HZ, Seconds, Segment, Word
 from schemas.engines import Samples
-from serve.tts.espeak import ESPEAK_RATE_HZ
-from tests.speech import noise
+from serve.engines.tts.espeak import ESPEAK_RATE_HZ
+from tests.support.processes import python
+from tests.support.speech import noise
+
+pytestmark = pytest.mark.unit
 
 # Rate, height and loudness that espeak-ng is told in the text itself, as the synthesiser of the platform tells it.
 _RENDER = """
 import json, sys
-from serve.tts.espeak import Espeak, Prosody
+from serve.engines.tts.espeak import Espeak, Prosody
 texts, voice, prosody = json.load(sys.stdin)
 engine = Espeak()
 for text in texts:
@@ -52,7 +53,7 @@ VOICES = ("en-us+f2", "en-us+m8", "en-us+Gene")
 def say(texts: Sequence[str], voice: str) -> tuple[Samples, list[tuple[Seconds, Seconds]]]:
     """One after the other: ``(num_samples,) float32`` at 16 kHz over faint noise, and where each word lies."""
     asked = json.dumps([texts, voice, {"rate_wpm": RATE_WPM, "pitch": PITCH}])
-    done = subprocess.run([sys.executable, "-c", _RENDER], input=asked.encode(), capture_output=True, check=True)
+    done = python(_RENDER, input=asked.encode())
     parts: list[Samples] = []
     spans: list[tuple[Seconds, Seconds]] = []
     at = 0.0
@@ -123,7 +124,7 @@ def test_marks_stand_in_the_text_and_segments_stay_bare(tmp_path: Path) -> None:
     assert times == [[(w.start_secs, w.end_secs, w.confidence) for w in s.words] for s in written]
 
 
-def test_a_mark_stands_before_what_ends_the_sentence(tmp_path: Path) -> None:
+def test_a_mark_precedes_the_punctuation_of_the_sentence(tmp_path: Path) -> None:
     segments, pcm = spoken(tmp_path, [*SENTENCES[:3], "he said he would never go there so!"], VOICES[0], DRAWN_OUT)
     for end, written in ((".", "so..."), ("?", "so...?"), (",", "so...")):
         last = segments[-1]
@@ -131,7 +132,7 @@ def test_a_mark_stands_before_what_ends_the_sentence(tmp_path: Path) -> None:
         assert words_of(marked([*segments[:-1], replace(last, words=words)], pcm))[-1] == written
 
 
-def test_who_says_too_little_and_what_was_hardly_heard_carry_no_marks(tmp_path: Path) -> None:
+def test_speakers_with_few_words_and_words_of_low_confidence_get_no_marks(tmp_path: Path) -> None:
     segments, pcm = spoken(tmp_path, [*SENTENCES[:3], "he said he would never go there so!"], VOICES[0], DRAWN_OUT)
     assert words_of(marked(segments, pcm))[-1] == "so..."
     few = segments_of(segments[-1].words[-8:], [0] * 8)
@@ -140,7 +141,7 @@ def test_who_says_too_little_and_what_was_hardly_heard_carry_no_marks(tmp_path: 
     assert list(marked(faint, pcm)) == faint
 
 
-def test_nothing_said_has_no_marks(tmp_path: Path) -> None:
+def test_an_empty_transcript_has_no_marks(tmp_path: Path) -> None:
     path = tmp_path / "empty.s16"
     path.write_bytes(b"")
     assert marked((), PcmFile(path)) == ()

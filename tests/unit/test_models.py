@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from schemas.engines import EngineChoice
 from schemas.errors import InvalidParameter, Unavailable
-from schemas.settings import EngineSettings, ServerSettings, Settings
-from serve import models
-from serve.engines import choice
-from serve.loading import Loaded
-from serve.model_store import fetch_missing, pull
-from serve.models import cannot_load, engine_revision, is_out_of_memory, resolve, why_not
-from serve.placement import archive_places, max_ongoing, options
-from serve.slots import foreseen
+from schemas.settings import EngineSettings, ScalingSettings, ServerSettings, Settings
+from serve.engines import file_digests
+from serve.engines.model_download import fetch_missing, pull
+from serve.engines.model_files import cannot_load, engine_revision, explain_load_error, is_out_of_memory, resolve
+from serve.engines.placement import archive_places, max_ongoing, options
+from serve.engines.registry import choice
+from serve.engines.replica_loader import Loaded
+from serve.engines.status import preflight_problems
+
+pytestmark = pytest.mark.unit
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +71,8 @@ def test_a_changed_file_changes_the_digest_and_an_unchanged_one_is_not_read_agai
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    sha256 = models._sha256
-    monkeypatch.setattr(models, "_sha256", lambda path: read.append(path.name) or sha256(path))
+    sha256 = file_digests.file_sha256
+    monkeypatch.setattr(file_digests, "file_sha256", lambda path: read.append(path.name) or sha256(path))
     path = folder(tmp_path / "model", weights="abc")
     first = resolve(chosen(tmp_path, path)).digest
     assert resolve(chosen(tmp_path, path)).digest == first
@@ -108,7 +110,7 @@ def test_a_hub_name_is_found_in_the_hub_clients_cache(tmp_path: Path, hub: Path)
         ("/nowhere/model.nemo", "no such file", "correct FLUXIONS_ASR_MODEL"),
         ("nonsense", "no hub name", "correct FLUXIONS_ASR_MODEL"),
         ("owner/absent", "not on this machine", "fluxions models pull owner/absent"),
-        ("{tmp}/empty", "neither a config.json nor a .nemo", "folder of one model"),
+        ("{tmp}/empty", "neither a config.json nor a .nemo, .onnx or .gguf file", "folder of one model"),
         ("{tmp}/words.txt", "must be a .nemo file", "name such a file"),
         ("{tmp}/torn.nemo", "no tar archive", "download it again"),
     ],
@@ -138,12 +140,12 @@ def test_the_revision_names_engine_model_and_options(tmp_path: Path) -> None:
 
 
 def test_reasons_of_whatever_a_library_raises() -> None:
-    assert "make run" in why_not(ModuleNotFoundError("no nemo", name="nemo"))[1]
-    assert "nemo" in why_not(ModuleNotFoundError("no nemo", name="nemo"))[0]
-    assert why_not(MemoryError())[0] == "out of memory"
+    assert "make run" in explain_load_error(ModuleNotFoundError("no nemo", name="nemo"))[1]
+    assert "nemo" in explain_load_error(ModuleNotFoundError("no nemo", name="nemo"))[0]
+    assert explain_load_error(MemoryError())[0] == "out of memory"
     assert is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 1 GiB"))
     assert not is_out_of_memory(ValueError("out of memory"))
-    assert why_not(ValueError("a\n  b"))[0] == "ValueError: a b"
+    assert explain_load_error(ValueError("a\n  b"))[0] == "ValueError: a b"
 
 
 def test_pulling_says_why_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,13 +162,15 @@ def test_pulling_says_why_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert said == []
 
 
-def test_what_is_foreseen_is_every_slot_that_cannot_serve(tmp_path: Path) -> None:
-    assert foreseen(settings(tmp_path)) == []
-    both = foreseen(settings(tmp_path, asr_engine="nemo", asr_model="/nope", tts_engine="csm", tts_model="owner/absent"))
+def test_preflight_problems_are_those_of_every_slot_that_cannot_serve(tmp_path: Path) -> None:
+    assert preflight_problems(settings(tmp_path)) == []
+    both = preflight_problems(
+        settings(tmp_path, asr_engine="nemo", asr_model="/nope", tts_engine="csm", tts_model="owner/absent")
+    )
     assert [line.split(":")[0] for line in both] == ["recognizer", "synthesizer"]
 
 
-def test_a_replica_keeps_the_reason_and_says_it_each_time(tmp_path: Path) -> None:
+def test_a_replica_raises_the_reason_each_time(tmp_path: Path) -> None:
     def build(_: Settings) -> str:
         raise RuntimeError("CUDA out of memory")
 
@@ -185,15 +189,28 @@ def test_a_replica_keeps_the_reason_and_says_it_each_time(tmp_path: Path) -> Non
 
 def test_placement_follows_the_settings(tmp_path: Path) -> None:
     plain = options(settings(tmp_path), "recognizer", 1.0)
-    assert plain["num_replicas"] == os.cpu_count()
-    assert plain["ray_actor_options"]["num_gpus"] == 0, "pocketsphinx has no use for one"
+    assert plain["num_replicas"] == 1, "one uses all cores"
+    assert plain["ray_actor_options"]["num_gpus"] == 0.25
     on_gpu = settings(tmp_path, profile="gpu", asr_gpus=0.5, recognizer_replicas_max=3, asr_max_batch=8)
     found = options(on_gpu, "recognizer", 1.0)
     assert found["ray_actor_options"]["num_gpus"] == 0.5
-    assert found["autoscaling_config"] == {"min_replicas": 1, "max_replicas": 3, "target_ongoing_requests": 16}
+    scaling = found["autoscaling_config"]
+    assert (scaling["min_replicas"], scaling["initial_replicas"], scaling["max_replicas"]) == (1, 1, 3)
+    assert scaling["policy"]["policy_kwargs"] == {"fewest": 1, "queue_secs": 2.0, "busy": 16, "idle_secs": 0.0}
     assert options(on_gpu, "recognizer", 0.0)["ray_actor_options"]["num_gpus"] == 0
     assert options(settings(tmp_path, profile="gpu", device="cpu"), "recognizer", 1.0)["ray_actor_options"]["num_gpus"] == 0
     assert options(on_gpu, "diarizer", 1.0)["num_replicas"] == 1
+
+
+def test_only_engines_that_are_named_may_have_no_replica(tmp_path: Path) -> None:
+    scaling = ScalingSettings(engine_idle_secs=600, engine_idle_slots="diarizer, language_model")
+    chosen = settings(tmp_path, diarizer_replicas=2).model_copy(update={"scaling": scaling})
+    assert options(chosen, "recognizer", 0.0)["num_replicas"] == 1
+    found = options(chosen, "diarizer", 0.0)["autoscaling_config"]
+    assert (found["min_replicas"], found["initial_replicas"], found["max_replicas"]) == (0, 2, 2)
+    assert found["policy"]["policy_kwargs"]["idle_secs"] == 600
+    with pytest.raises(ValidationError, match="no slot is called diariser"):
+        ScalingSettings(engine_idle_slots="diariser")
 
 
 def test_archives_never_fill_the_replicas(tmp_path: Path) -> None:

@@ -1,15 +1,16 @@
-"""What steps back does so for all it starts, and before other sessions where Linux weighs those first."""
+"""A lowered priority holds for children too, and for the session where Linux shares the processor between sessions."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from schemas.priority import BACKGROUND_NICENESS
+from runtime.priority import BACKGROUND_NICENESS
+from tests.support.processes import python
+
+pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
 GROUPED = Path("/proc/self/autogroup")
@@ -23,29 +24,26 @@ def here() -> int:
 
 
 def run(program: str, *, leads: bool) -> str:
-    found = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, start_new_session=leads, cwd=ROOT
-    )
-    return found.stdout.strip()
+    return str(python(program, text=True, start_new_session=leads, cwd=ROOT).stdout.strip())
 
 
-def test_what_steps_back_takes_its_children_along() -> None:
+def test_a_lowered_priority_holds_for_children() -> None:
     program = (
-        "import os, subprocess, sys\nfrom schemas.priority import step_back\nstep_back(); step_back()\n"
+        "import os, subprocess, sys\nfrom runtime.priority import lower_priority\nlower_priority(); lower_priority()\n"
         "print(subprocess.check_output([sys.executable, '-c', 'import os; print(os.getpriority(0, 0))'], text=True))"
     )
     assert run(program, leads=False) == str(max(here(), BACKGROUND_NICENESS))
 
 
 @needs_autogroups
-@pytest.mark.parametrize(("steps", "least"), [("step_back", BACKGROUND_NICENESS), ("session_steps_back", 0)])
-def test_a_session_stands_where_its_leader_does(steps: str, least: int) -> None:
-    program = f"from schemas import priority\npriority.{steps}()\nprint(open('{GROUPED}').read())"
+@pytest.mark.parametrize(("steps", "least"), [("lower_priority", BACKGROUND_NICENESS), ("lower_session_priority", 0)])
+def test_a_session_has_the_niceness_of_its_leader(steps: str, least: int) -> None:
+    program = f"from runtime import priority\npriority.{steps}()\nprint(open('{GROUPED}').read())"
     assert run(program, leads=True).endswith(f" nice {max(here(), least)}")
 
 
 @needs_autogroups
 def test_a_session_is_left_alone_by_those_who_do_not_lead_it() -> None:
     before = GROUPED.read_text()
-    run("from schemas.priority import step_back\nstep_back()", leads=False)
+    run("from runtime.priority import lower_priority\nlower_priority()", leads=False)
     assert GROUPED.read_text() == before

@@ -6,11 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from flows.client import ClaimedJob, OperatorClient
+from clients.operator import ClaimedJob, OperatorClient
 from flows.progress import STAGES, Reporter
-from schemas.domain import SpeakerHint
+from schemas.domain import JobOptions
 
-JOB = ClaimedJob(1, 1, "lease", 15.0, "a.wav", 10, "0" * 64, False, SpeakerHint(), "e")
+pytestmark = pytest.mark.unit
+
+JOB = ClaimedJob(1, 1, "lease", 15.0, "a.wav", 10, "0" * 64, JobOptions(), "e")
 
 
 class Hand:

@@ -12,7 +12,9 @@ from audio.pcm import PcmFile, to_int16
 from audio.prosody import Prosody, expected_secs, measure
 from schemas.domain import SAMPLE_RATE_HZ, Seconds, Word
 from schemas.engines import Samples
-from tests.speech import noise
+from tests.support.speech import noise
+
+pytestmark = pytest.mark.unit
 
 
 def buzz(duration_secs: Seconds, pitch_hz: float, level: float = 0.1) -> Samples:

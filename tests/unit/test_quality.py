@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.quality.corpus import Reference, Spoken, read_corpus
+from benchmarks.quality.events import EventCounts, hesitation_counts, pause_counts
+from benchmarks.quality.local_pipeline import LocalResult, with_noise
+from benchmarks.quality.report import Report
+from benchmarks.quality.run import scored
+from benchmarks.quality.scores import cp_word_errors, normalized, speaker_errors, word_errors, words_right
 from schemas.domain import SoundEvent, Turn, Word
 from schemas.errors import InvalidRequest
-from serve.cli.bench_quality import scored
-from serve.cli.quality.corpus import Reference, Spoken, read_corpus
-from serve.cli.quality.events import EventCounts, hesitation_counts, pause_counts
-from serve.cli.quality.listening import Heard, with_noise
-from serve.cli.quality.report import Report
-from serve.cli.quality.scores import cp_word_errors, normalized, speaker_errors, word_errors, words_right
+
+pytestmark = pytest.mark.unit
 
 TALK = (Spoken("ann", 0.0, 4.0, "good morning sir"), Spoken("bob", 4.0, 8.0, "good evening"))
 
@@ -54,6 +56,8 @@ def test_a_folder_without_references_is_refused(tmp_path: Path) -> None:
 
 def test_words_are_compared_without_marks_and_case() -> None:
     assert normalized("Mr. O’Neill, well-known!") == "mister o'neill well known"
+    assert normalized("On the 3rd, 12 of 1,250.") == normalized("on the third twelve of one thousand two hundred and fifty")
+    assert normalized("2.5, 2.5th, B12") == "two point five two point five th b12"
     errors = word_errors("mister smith went home today", "Mr Smith want home.")
     assert (errors.wrong, errors.reference, errors.rate) == (2, 5, 0.4)
     assert word_errors("", "noise").wrong == 1
@@ -94,7 +98,7 @@ def test_one_filler_for_another_is_a_hesitation_and_any_other_word_is_not() -> N
     assert hesitation_counts("I um went", ()) == EventCounts(0, 0, 1)
 
 
-def test_noise_lies_where_it_is_asked_for() -> None:
+def test_noise_has_the_requested_level() -> None:
     tone = np.sin(np.arange(160_000, dtype=np.float32) / 10)
     noise = with_noise(tone, 20.0) - tone
     assert 10 * np.log10(np.mean(tone**2) / np.mean(noise**2)) == pytest.approx(20, abs=0.1)
@@ -105,17 +109,22 @@ def test_the_report_names_numbers_and_draws_its_pictures(tmp_path: Path) -> None
     reference = Reference(Path("talk.wav"), "good morning sir good evening", TALK)
     turns = (Turn(0, 0.0, 4.0), Turn(1, 4.0, 8.0))
     recording = scored(
-        reference, np.zeros(160_000, np.float32), Heard(words, turns, (0, 0, 0, 1, 1), (SoundEvent("pause", 1.0, 3.0),))
+        reference,
+        np.zeros(160_000, np.float32),
+        LocalResult(words, turns, (0, 0, 0, 1, 1), (SoundEvent("pause", 1.0, 3.0),)),
     )
     report = Report("engine-1", (recording,), ("other",), {"clean": 0.2, "10 dB": 0.5})
     assert report.word_error_rate == pytest.approx(0.2)
     assert report.cp_word_error_rate == pytest.approx(0.2)
     assert (report.diarization_error_rate, report.counted_right) == (0.0, 1.0)
+    # Five words of half a second in eight of speech, one of them the wrong speaker's.
+    assert report.diarization_error_rate_segments == pytest.approx((5.5 + 0.5) / 8)
     assert report.calibration_error is not None
     report.write(tmp_path / "found.md")
     text = (tmp_path / "found.md").read_text()
     assert "| word error rate | 0.200 |" in text
     assert "| [pause] precision, of 1 found | 0.000 |" in text
+    assert "| diarization error rate of the transcript's segments, collar 0 | 0.750 |" in text
     assert "[pause] recall" not in text
     assert "Left out by the caller: other." in text
     for name in ("timeline", "reliability", "noise"):

@@ -17,24 +17,26 @@ from deltalake import write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.history import History
-from lakehouse.keys import KEY_SPECS
-from lakehouse.location import Location
-from lakehouse.parts import FramePart
-from lakehouse.runs import Run
+from benchmarks.storage.idle_ledger import IdleLedger
+from lakehouse.history.history import History
+from lakehouse.history.sorted_rows import SortedRows
+from lakehouse.history.table_parts import FramePart
 from lakehouse.search import Search, lexemes, parse, snippet
-from lakehouse.search.building import build
 from lakehouse.search.compiler import matches
-from lakehouse.search.indexes import Indexes
-from lakehouse.search.newest import indexed, newest
+from lakehouse.search.index_builder import build
+from lakehouse.search.index_cache import IndexCache
+from lakehouse.search.merge_newest import indexed, newest
 from lakehouse.search.postings import FIRST_STRETCH, LONGER_FIRST_STRETCH, Postings
-from lakehouse.search.tokens import placed, tokens
+from lakehouse.search.tokenizer import lexemes_with_spans, tokens
+from lakehouse.storage.location import Location
+from lakehouse.tables.index_specs import INDEX_SPECS
 from schemas.tables import table
-from serve.cli.bench_search import AtRest
-from tests.search_kit import queries, texts
+from tests.support.search_kit import queries, texts
+from tests.support.table_rows import BEGAN, blank_row
+
+pytestmark = pytest.mark.unit
 
 T = TypeVar("T")
-BEGAN = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 PLENTY = 2**30
 
 
@@ -44,7 +46,7 @@ def part_of(said: Sequence[str], created: Sequence[int] | None = None) -> FrameP
     columns = {"account": ["ada"] * len(said), "id": range(len(said)), "created_at": times, "session_id": ["s"] * len(said)}
     frame = pl.DataFrame({**columns, "text": said, "lexemes": [lexemes(text) for text in said]})
     typed = frame.with_columns(pl.col("created_at").cast(pl.Datetime("us", "UTC")))
-    return FramePart.of(frozenset(("turns.parquet",)), typed, KEY_SPECS["turns"])
+    return FramePart.of(frozenset(("turns.parquet",)), typed, INDEX_SPECS["turns"])
 
 
 def index_of(part: FramePart) -> Postings:
@@ -54,7 +56,7 @@ def index_of(part: FramePart) -> Postings:
 
 
 def found_by_index(part: FramePart, postings: Postings, query: str, limit: int, hidden: Sequence[int] = ()) -> list[int]:
-    run = Run.of(part, 0, part.frame.height, np.array(hidden, np.int64))
+    run = SortedRows.of(part, 0, part.frame.height, np.array(hidden, np.int64))
     streams = indexed("turn", 0, run, postings, parse(query), limit)
     return newest(streams, limit, lambda settled: [key[1] for key, _ in settled])
 
@@ -113,36 +115,36 @@ def test_rows_are_shown_as_the_part_reads_them() -> None:
 
 def test_an_index_over_the_limit_is_not_made_and_one_that_is_used_outlives_one_that_is_not() -> None:
     parts = [part_of(texts(300)) for _ in range(3)]
-    runs = [Run.of(part, 0, 300) for part in parts]
+    runs = [SortedRows.of(part, 0, 300) for part in parts]
     size = index_of(parts[0]).num_bytes
     assert build(parts[0], 0, 300, 1000) is None
-    small = Indexes(size - 1)
-    roomy = Indexes(2 * size + size // 2)
+    small = IndexCache(size - 1)
+    roomy = IndexCache(2 * size + size // 2)
     for run in runs[:2]:
-        roomy.begin(run)
-        small.begin(run)
-    roomy.wait()
-    small.wait()
+        roomy.start_building(run)
+        small.start_building(run)
+    roomy.wait(60)
+    small.wait(60)
     assert small.of(runs[0]) is None
     assert small.num_bytes == 0
     first = roomy.of(runs[0])
     assert first is not None
-    roomy.begin(runs[2])
-    roomy.wait()
+    roomy.start_building(runs[2])
+    roomy.wait(60)
     assert roomy.of(runs[0]) is first
     assert roomy.of(runs[2]) is not None
     assert roomy.of(runs[1]) is None, "the one not asked for longest made room"
 
 
 def test_an_index_goes_with_its_part() -> None:
-    indexes = Indexes()
-    indexes.begin(Run.of(part_of(texts(50)), 0, 50))
-    indexes.wait()
+    indexes = IndexCache()
+    indexes.start_building(SortedRows.of(part_of(texts(50)), 0, 50))
+    indexes.wait(60)
     gc.collect()
     kept = part_of(texts(60))
-    indexes.begin(Run.of(kept, 0, 60))
-    indexes.wait()
-    assert indexes.of(Run.of(kept, 0, 60)) is not None
+    indexes.start_building(SortedRows.of(kept, 0, 60))
+    indexes.wait(60)
+    assert indexes.of(SortedRows.of(kept, 0, 60)) is not None
     assert indexes.num_bytes == index_of(kept).num_bytes
 
 
@@ -154,7 +156,7 @@ _PROSE = st.text(alphabet="abyZ .,;'\n", max_size=60) | st.lists(
 @given(_PROSE, st.lists(st.sampled_from(["die", "sky the", "hope", "tie", "y", "idle", "a", "ab", "b"]), max_size=3))
 def test_prose_is_cut_and_marked_as_any_text_is(text: str, terms: list[str]) -> None:
     expected = [(lexeme, token.start, token.end) for token in tokens(text) for lexeme in token.lexemes]
-    assert [(lexeme, *span) for lexeme, span in zip(*placed(text), strict=True)] == expected
+    assert [(lexeme, *span) for lexeme, span in zip(*lexemes_with_spans(text), strict=True)] == expected
     query = parse(" or ".join(f'"{term}"' for term in terms))
     # A digit makes it more than prose, and is far from what is marked.
     other = snippet(f"{text} 7", query)
@@ -168,12 +170,12 @@ class Tables:
         self._location = Location(folder.as_posix(), fsync=False)
         for name in ("turns", "segments", "transcriptions"):
             self.write(name, [])
-        self.history = History(self._location, AtRest())
+        self.history = History(self._location, IdleLedger())
 
     def write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Append rows; columns not given are empty, zero or null."""
         schema = table(name).schema
-        filled = [{**_blank(schema), **row} for row in rows]
+        filled = [{**blank_row(schema), **row} for row in rows]
         write_deltalake(self._location.table_uri(name), pa.Table.from_pylist(filled, schema=schema), mode="append")
 
     async def look_again(self) -> None:
@@ -183,17 +185,6 @@ class Tables:
 
     async def read(self, tables: Sequence[str], account: str, read: Callable[[Sequence[Any]], T]) -> T:
         return await self.history.read(tables, account, read)
-
-
-def _blank(schema: pa.Schema) -> dict[str, Any]:
-    def value(kind: pa.DataType) -> Any:
-        if pa.types.is_string(kind):
-            return ""
-        if pa.types.is_timestamp(kind):
-            return BEGAN
-        return [] if pa.types.is_list(kind) else False if pa.types.is_boolean(kind) else 0
-
-    return {field.name: None if field.nullable else value(field.type) for field in schema}
 
 
 def said(row_id: int, text: str, account: str = "ada", **columns: Any) -> dict[str, Any]:
@@ -218,7 +209,7 @@ async def test_the_second_query_answers_by_index_what_the_first_did_without(tabl
     tables.write("turns", rows)
     search = Search(tables)
     first = await search.turns("ada", query, 30)
-    await search.settle()
+    await search.wait_until_indexed()
     assert await search.turns("ada", query, 30) == first
     expected = pl.DataFrame(rows).filter(matches(parse(query)), pl.col("account") == "ada").sort("id", descending=True)
     assert [hit.row["id"] for hit in first] == expected["id"].to_list()[:30]
@@ -228,11 +219,11 @@ async def test_what_is_written_later_is_found_beside_what_is_indexed(tables: Tab
     tables.write("turns", [said(number, "a dentist") for number in range(100)])
     search = Search(tables)
     await search.turns("ada", "dentist")
-    await search.settle()
+    await search.wait_until_indexed()
     tables.write("turns", [said(200, "another dentist"), said(201, "no teeth")])
     await tables.look_again()
     assert [hit.row["id"] for hit in await search.turns("ada", "dentist", 3)] == [200, 99, 98]
-    await search.settle()
+    await search.wait_until_indexed()
     assert [hit.row["id"] for hit in await search.turns("ada", "dentist", 3)] == [200, 99, 98]
 
 
@@ -241,7 +232,7 @@ async def test_deleted_and_superseded_transcriptions_stay_unfound_once_indexed(t
     tables.write("transcriptions", [recording(number) for number in (1, 2, 3)])
     search = Search(tables)
     assert [hit.row["id"] for hit in await search.transcriptions("ada", "dentist")] == [3, 2, 1]
-    await search.settle()
+    await search.wait_until_indexed()
     tables.write("segments", [said(2, "a florist", revision=1)])
     tables.write("transcriptions", [recording(2, revision=1), recording(3, revision=1, status="deleted")])
     await tables.look_again()
@@ -249,7 +240,7 @@ async def test_deleted_and_superseded_transcriptions_stay_unfound_once_indexed(t
         hits = await search.transcriptions("ada", "dentist")
         assert [(hit.row["id"], hit.start_secs) for hit in hits] == [(1, 5.0)]
         assert [hit.row["id"] for hit in await search.transcriptions("ada", "florist")] == [2]
-        await search.settle()
+        await search.wait_until_indexed()
 
 
 async def test_many_queries_at_once_agree_while_the_index_is_made(tables: Tables) -> None:

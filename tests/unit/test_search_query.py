@@ -14,6 +14,8 @@ from lakehouse.search.compiler import matches
 from lakehouse.search.websearch import MAX_CHARACTERS, MAX_TERMS, Query, Term
 from schemas.errors import InvalidParameter
 
+pytestmark = pytest.mark.unit
+
 
 def shape(text: str) -> list[list[str]]:
     """Alternatives of terms; ``.`` stands for any word, ``-`` before a negated term."""
@@ -45,7 +47,7 @@ def shape(text: str) -> list[list[str]]:
         ("", []),
     ],
 )
-def test_a_query_means_what_it_says(text: str, expected: list[list[str]]) -> None:
+def test_a_query_is_parsed_into_its_terms(text: str, expected: list[list[str]]) -> None:
     assert shape(text) == expected
 
 
@@ -87,11 +89,11 @@ _HOSTILE = [
 def test_hostile_queries_are_answered_in_bounded_time(text: str) -> None:
     stored = lexemes("big the " * 50)
     rows = pl.DataFrame({"lexemes": [f"{stored}{number} " for number in range(5000)]})
-    began = time.perf_counter()
+    began = time.process_time()
     query = parse(text)
     rows.filter(matches(query))
     snippet("big the " * 1000, query)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -119,9 +121,9 @@ def test_hostile_queries_are_answered_in_bounded_time(text: str) -> None:
     ],
 )
 def test_hostile_texts_take_linear_time(piece: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     lexemes((piece * 40_000)[:40_000])
-    assert time.perf_counter() - began < 5, "40 kB take some ten ms; quadratic matching would take minutes"
+    assert time.process_time() - began < 5, "40 kB take some ten ms; quadratic matching would take minutes"
 
 
 @given(st.text(max_size=200))

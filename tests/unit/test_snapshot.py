@@ -12,18 +12,20 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse import snapshot as snapshots
-from lakehouse.appender import WRITER_PROPERTIES
-from lakehouse.blocks import BlockCache
-from lakehouse.keys import KEY_SPECS
-from lakehouse.parts import FilePart, FramePart
-from lakehouse.runs import Clip, Run, clip, page
-from lakehouse.snapshot import Row, Snapshot
-from lakehouse.tail import AccountView, Tail, microseconds
+from lakehouse.history import snapshot as snapshots
+from lakehouse.history.row_group_cache import RowGroupCache
+from lakehouse.history.snapshot import Row, Snapshot
+from lakehouse.history.sorted_rows import RankRange, SortedRows, page, ranks_between
+from lakehouse.history.table_parts import FilePart, FramePart
+from lakehouse.history.tail import AccountView, Tail, microseconds
+from lakehouse.tables.delta_writer import WRITER_PROPERTIES
+from lakehouse.tables.index_specs import INDEX_SPECS
 from schemas.tables import table
 
+pytestmark = pytest.mark.unit
+
 START = dt.datetime(2026, 6, 29, 10, 40, tzinfo=dt.UTC)
-RENDERS = KEY_SPECS["tts_renders"]
+RENDERS = INDEX_SPECS["tts_renders"]
 SCHEMA = pl.Schema(table("tts_renders").schema)
 
 
@@ -54,9 +56,9 @@ def write(folder: Path, name: str, *files: list[Row]) -> str:
 
 
 def listed(view: AccountView, **options: Any) -> list[int]:
-    clips = [Clip(run, 0, len(run)) for run in view.runs]
+    clips = [RankRange(run, 0, len(run)) for run in view.runs]
     found = page(clips, 0, 10**6, descending=True, **options)
-    return [int(view.runs[f.source].part.keys.ids[f.place]) for f in found]
+    return [int(view.runs[f.source].part.index.ids[f.position]) for f in found]
 
 
 @pytest.fixture(params=["in files", "in memory"])
@@ -70,7 +72,7 @@ def test_rows_come_back_whole_from_files_in_any_order(tmp_path: Path, layout: ty
     rows = {i: render(i, "bob" if i % 3 else "ada", voice=f"v{i % 4}") for i in range(1, 30)}
     sorted_file = sorted((rows[i] for i in range(1, 15)), key=lambda row: (row["account"], row["id"]))
     uri = write(tmp_path, "tts_renders", sorted_file, [rows[i] for i in range(15, 30)])
-    taken = Snapshot.open(uri, "tts_renders", BlockCache())
+    taken = Snapshot.open(uri, "tts_renders", RowGroupCache())
     assert {type(part) for part in taken.parts} == {layout}
     for row_id, row in rows.items():
         other = "ada" if row["account"] == "bob" else "bob"
@@ -86,7 +88,7 @@ def test_the_highest_revision_counts_and_deleted_ones_never_show(tmp_path: Path,
     first = [transcription(1), transcription(2), transcription(3), transcription(3, 1, "failed"), transcription(4, 2)]
     second = [transcription(2, 1, "deleted"), transcription(4, 1, "failed"), transcription(5, 0, "deleted")]
     uri = write(tmp_path, "transcriptions", first, second, [transcription(1, 1, "failed"), transcription(1, account="bob")])
-    taken = Snapshot.open(uri, "transcriptions", BlockCache())
+    taken = Snapshot.open(uri, "transcriptions", RowGroupCache())
     assert layout in {type(part) for part in taken.parts}
     assert listed(AccountView("ada", taken, None)) == [4, 3, 1]
     found = {i: taken.row("ada", i) for i in range(1, 6)}
@@ -104,24 +106,24 @@ def test_a_later_snapshot_loads_only_new_files_and_small_ones_are_stacked(
 ) -> None:
     monkeypatch.setattr(snapshots, "SMALL_FILE_ROWS", 50)
     uri = write(tmp_path, "tts_renders", [render(i) for i in range(1, 100)], [render(100)])
-    one = Snapshot.open(uri, "tts_renders", BlockCache())
+    one = Snapshot.open(uri, "tts_renders", RowGroupCache())
     assert [type(part) for part in one.parts] == [FilePart, FramePart]
     for row_id in range(101, 109):
         write(tmp_path, "tts_renders", [render(row_id)])
-        two = Snapshot.open(uri, "tts_renders", BlockCache(), one)
+        two = Snapshot.open(uri, "tts_renders", RowGroupCache(), one)
         assert two.parts[0] is one.parts[0]
         assert len(two.parts) <= 4
         one = two
     assert listed(AccountView("ada", one, None)) == list(range(108, 0, -1))
     DeltaTable(uri).optimize.compact()
-    merged = Snapshot.open(uri, "tts_renders", BlockCache(), one)
+    merged = Snapshot.open(uri, "tts_renders", RowGroupCache(), one)
     assert len(merged.parts) == 1
     assert listed(AccountView("ada", merged, None)) == list(range(108, 0, -1))
 
 
-def test_the_tail_lies_over_the_snapshot(tmp_path: Path) -> None:
+def test_rows_of_the_tail_replace_those_of_the_snapshot(tmp_path: Path) -> None:
     uri = write(tmp_path, "transcriptions", [transcription(i) for i in range(1, 6)])
-    taken = Snapshot.open(uri, "transcriptions", BlockCache())
+    taken = Snapshot.open(uri, "transcriptions", RowGroupCache())
     tail = Tail(taken.spec, taken.schema)
     tail.add([transcription(6, status="submitted"), transcription(2, status="deleted"), transcription(7, account="bob")])
     before = AccountView("ada", taken, tail.of("ada"))
@@ -158,7 +160,7 @@ def test_pages_are_slices_of_the_sorted_whole(
     for p in range(len(parts)):
         own = [row for row in rows if row["id"] % len(parts) == (p + 1) % len(parts)]
         part = FramePart.of(frozenset(), pl.DataFrame(own, schema=SCHEMA), RENDERS)
-        runs.append(Run.of(part, 0, len(own)))
+        runs.append(SortedRows.of(part, 0, len(own)))
     since, until = (None if secs is None else START + dt.timedelta(seconds=secs) for secs in bounds)
     expected = sorted(
         (row["created_at"], row["id"])
@@ -170,8 +172,8 @@ def test_pages_are_slices_of_the_sorted_whole(
     if descending:
         expected.reverse()
     chosen = [run.where(voice) for run in runs] if voice else runs
-    clips = [clip(run, *(None if m is None else microseconds(m) for m in (since, until))) for run in chosen]
+    clips = [ranks_between(run, *(None if m is None else microseconds(m) for m in (since, until))) for run in chosen]
     assert sum(map(len, clips)) == len(expected)
     found = page(clips, offset, limit, descending=descending)
-    ids = [int(chosen[f.source].part.keys.ids[f.place]) for f in found]
+    ids = [int(chosen[f.source].part.index.ids[f.position]) for f in found]
     assert ids == [row_id for _, row_id in expected[offset : offset + limit]]

@@ -6,19 +6,24 @@ import asyncio
 import datetime as dt
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.sources.entries import Entry, Problem
-from flows.sources.manifest import ManifestSource
-from flows.sources.opening import batches, canonical, open_source
-from flows.sources.reading import fetch, opened, version
-from schemas.domain import JobOptions, SpeakerHint
+from flows.archives.sources.entries import Entry, Problem
+from flows.archives.sources.factory import batches, canonical, open_source
+from flows.archives.sources.fetch import fetch, opened, version
+from flows.archives.sources.local import FolderSource, GlobSource
+from flows.archives.sources.manifest import ManifestSource
+from schemas.domain import JobOptions, RecognizeOptions, SpeakerHint
 from schemas.errors import FluxionsError, InvalidRequest, NotFound, PayloadTooLarge
+
+pytestmark = pytest.mark.unit
 
 
 def entries(found: Iterable[Entry | Problem]) -> list[Entry]:
@@ -103,7 +108,31 @@ def test_a_manifest_s_rows_carry_names_accounts_options_and_columns_of_their_own
     assert Entry.from_json(json.loads(json.dumps(first.to_json()))) == first
 
 
-def test_every_bad_row_is_told_with_its_line_and_the_good_ones_go_on(tmp_path: Path) -> None:
+def test_a_row_tells_the_recogniser_what_the_run_does_not(tmp_path: Path) -> None:
+    text = (
+        "path,language,prompt,keyterms,task,strict,audio_track\n"
+        "a.wav,es,,Marta Ruiz; Iker,translate,yes,0\n"
+        "b.wav,,Dr. Smith.,,,,\n"
+        "c.wav,Spanish,,,,,\n"
+        "d.wav,,,,sing,,\n"
+        "e.wav,,,,,maybe,\n"
+        "f.wav,,,,,,second\n"
+        "g.wav,,,,,,-1\n"
+    )
+    run = JobOptions(True, recognize=RecognizeOptions("en", keyterms=("Ray",)), audio_track=3)
+    found = manifest(tmp_path, text, options=run)
+    first, second = entries(found)
+    assert first.options == JobOptions(
+        True, recognize=RecognizeOptions("es", "", ("Marta Ruiz", "Iker"), "translate"), strict=True, audio_track=0
+    )
+    assert second.options == JobOptions(True, recognize=RecognizeOptions("en", "Dr. Smith.", ("Ray",)), audio_track=3)
+    assert Entry.from_json(json.loads(json.dumps(first.to_json()))) == first
+    told = problems(found)
+    wrong = ["language", "task", "strict", "audio_track", "audio_track"]
+    assert [told[f"line {n}"].partition(":")[0] for n in range(4, 9)] == wrong
+
+
+def test_every_bad_row_is_reported_with_its_line_and_good_ones_continue(tmp_path: Path) -> None:
     text = "\n".join(
         [
             "path,url,account,non_speech,min_speakers,max_speakers",
@@ -215,3 +244,27 @@ async def test_a_version_changes_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.wav").unlink()
     with pytest.raises(NotFound):
         await version(entry)
+
+
+async def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    (entry,) = entries(FolderSource(tmp_path))
+    async with asyncio.timeout(60):
+        for work in (version(entry), fetch(entry, tmp_path / "copy", 1000), asyncio.to_thread(opened(entry).__enter__)):
+            with pytest.raises(InvalidRequest, match="is no file but a folder, a pipe") as caught:
+                await work
+            assert caught.value.code == "not_a_file"
+
+
+async def test_a_name_of_foreign_bytes_is_listed_and_fetched(tmp_path: Path) -> None:
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    (folder / os.fsdecode(b"caf\xe9 [1].wav")).write_bytes(b"bytes")
+    for source in (FolderSource(folder), GlobSource(f"{folder}/*")):
+        (entry,) = source
+        assert isinstance(entry, Entry)
+        assert entry.filename == "café [1].wav"
+        assert Entry.from_json(orjson.loads(orjson.dumps(entry.to_json()))) == entry
+        assert await version(entry)
+        fetched = await fetch(entry, tmp_path / "copy", 100)
+        assert (fetched.path.read_bytes(), fetched.filename) == (b"bytes", None)

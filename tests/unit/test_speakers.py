@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from audio.speakers import assign_speakers
+import pytest
+
+from flows.transcription.speaker_assignment import assign_speakers
 from schemas.domain import Turn, Word
+
+pytestmark = pytest.mark.unit
 
 
 def words(*times: tuple[float, float]) -> list[Word]:

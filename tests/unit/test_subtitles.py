@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from formats.subtitles import PLAIN, SubtitleStyle, apart, cues, srt, vtt
 from schemas.api.transcription import SegmentBody, WordBody
-from serve.cli.subtitles import CUE_SECS, LINE_CHARS, apart, cues, srt, vtt
+
+pytestmark = pytest.mark.unit
 
 SRT_TIME = re.compile(r"(\d\d+):(\d\d):(\d\d),(\d{3}) --> (\d\d+):(\d\d):(\d\d),(\d{3})")
 
@@ -59,8 +63,8 @@ def test_long_speech_is_cut_into_short_cues_of_two_lines_that_lose_no_word() -> 
     assert " ".join(line for cue in made for line in cue.lines) == text
     for cue in made:
         assert len(cue.lines) <= 2
-        assert all(len(line) <= LINE_CHARS for line in cue.lines)
-        assert cue.end_ms - cue.start_ms <= CUE_SECS * 1000
+        assert all(len(line) <= PLAIN.line_chars for line in cue.lines)
+        assert cue.end_ms - cue.start_ms <= PLAIN.cue_secs * 1000
     assert (made[0].start_ms, made[-1].end_ms) == (10_000, 58_000)
 
 
@@ -71,6 +75,16 @@ def test_without_word_times_a_long_text_is_spread_over_its_segment() -> None:
     assert all(len(cue.lines) <= 2 for cue in made)
     assert (made[0].start_ms, made[-1].end_ms) == (5000, 25_000)
     assert all(a.end_ms == b.start_ms for a, b in pairwise(made))
+
+
+def test_a_script_without_spaces_is_cut_into_lines_that_fit() -> None:
+    text = "今天天气很好我们去公园散步然后回家吃饭" * 6
+    words = [WordBody(word=char, start=0.1 * n, end=0.1 * n + 0.1, confidence=1.0) for n, char in enumerate(text)]
+    for made in (cues([segment(text, 0, 12)]), cues([segment(text, 0, 12, words=words)])):
+        lines = [line for cue in made for line in cue.lines]
+        assert "".join(lines) == text
+        assert max(map(len, lines)) <= PLAIN.line_chars
+        assert max(len(cue.lines) for cue in made) <= 2
 
 
 def test_a_pause_between_words_starts_a_new_cue() -> None:
@@ -88,7 +102,7 @@ def test_speakers_at_once_overlap_in_vtt_and_wait_in_srt() -> None:
     assert srt_times(srt(both)) == [(0, 2000), (2000, 3000)]
 
 
-def test_nothing_said_is_an_empty_file_with_its_header() -> None:
+def test_an_empty_transcript_is_a_file_with_a_header_only() -> None:
     assert srt([]) == ""
     assert srt([segment("  ", 0, 1)]) == ""
     assert vtt([]) == "WEBVTT\n"
@@ -106,3 +120,53 @@ def test_srt_cues_never_overlap_and_never_shrink_to_nothing(rows: list[tuple[str
     said = "".join("".join(text.split()) for text, *_ in rows)
     shown = "".join("".join("".join(cue.lines).split()) for cue in made)
     assert sorted(shown) == sorted(said)
+
+
+def test_a_short_cue_joins_its_neighbour_where_both_fit() -> None:
+    joined = cues([spoken("so we went home then", 0.0), spoken("Yes.", 2.3, word_secs=0.3)])
+    assert [(cue.lines, cue.start_ms, cue.end_ms) for cue in joined] == [(("so we went home then Yes.",), 0, 2600)]
+    before = cues([spoken("Yes.", 0.0, word_secs=0.3), spoken("so we went home then", 0.5)])
+    assert [cue.lines for cue in before] == [("Yes. so we went home then",)]
+    long = " ".join(["syllables"] * 8)
+    for apart_from_it in (
+        [spoken("Yes.", 0.0, word_secs=0.3), spoken("so we went home then", 2.0)],  # a pause between them
+        [spoken("Yes.", 0.0, word_secs=0.3, speaker="1"), spoken("so we went home then", 0.5)],
+        [spoken("Yes indeed.", 0.0, word_secs=0.2), spoken(long, 0.5)],  # three lines
+    ):
+        assert cues(apart_from_it)[0].lines[0].startswith("Yes")
+        assert len(cues(apart_from_it)) == 2
+
+
+@pytest.mark.parametrize("speakers", ["auto", "always"])
+@pytest.mark.parametrize("lines", [1, 2, 3])
+@pytest.mark.parametrize("line_chars", [10, 13, 20])
+@pytest.mark.parametrize(("who", "labels"), [("0", r"\[(?:Speaker )?0\]"), ("Ada Byron", r"\[(?:Ada Byron|AB)\]")])
+def test_a_label_is_whole_and_shown_on_the_smallest_screens(
+    who: str, labels: str, line_chars: int, lines: int, speakers: Literal["auto", "always"]
+) -> None:
+    text = "yes an extraordinary word or two of many that were said"
+    style = SubtitleStyle(line_chars, lines, speakers=speakers)
+    content = srt([spoken(text, 0.0, speaker=who), spoken("no", 30.0, speaker="1")], style)
+    blocks = [block.splitlines()[2:] for block in content.strip().split("\n\n")]
+    assert all(1 <= len(block) <= lines for block in blocks)
+    # Only a word that is longer than the line makes it longer.
+    for line in (line for block in blocks for line in block):
+        assert len(line) <= line_chars or "extraordinary" in line
+    named = [block for block in blocks[:-1] if re.match(labels, block[0])]
+    assert len(named) == (len(blocks) - 1 if speakers == "always" else 1)
+    assert blocks[0] in named
+    said = " ".join(line for block in blocks[:-1] for line in block)
+    assert re.sub(rf"{labels} ?", "", said) == text
+
+
+def test_a_speakers_label_counts_and_no_cue_has_a_third_line() -> None:
+    text = " ".join(f"word{i}" for i in range(60))
+    for speakers in ("auto", "always"):
+        content = srt([spoken(text, 0.0), spoken(text, 30.0, speaker="1")], SubtitleStyle(speakers=speakers))
+        blocks = [block.splitlines()[2:] for block in content.strip().split("\n\n")]
+        assert all(len(lines) <= 2 and max(map(len, lines)) <= 42 for lines in blocks)
+        assert blocks[0][0].startswith("[Speaker 0] word0")
+        said = " ".join(line for lines in blocks for line in lines)
+        assert re.sub(r"\[Speaker \d\] ", "", said) == f"{text} {text}"
+        times = srt_times(content)
+        assert all(a[1] <= b[0] for a, b in pairwise(times))

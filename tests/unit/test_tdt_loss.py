@@ -10,6 +10,8 @@ from torch import Tensor
 
 from scripts.tdt_loss import tdt_loss
 
+pytestmark = pytest.mark.unit
+
 VOCABULARY = 3
 FRAMES, LABELS = (6, 4, 5, 3), (3, 2, 0, 3)
 """Of each row of the batch: the longest, one shorter both ways, one of blanks only, one with as many labels as frames."""
@@ -69,7 +71,7 @@ def test_losses_and_gradients_are_those_of_all_paths(durations: tuple[int, ...],
     torch.testing.assert_close(logits.grad.double(), exact.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_what_lies_beyond_a_row_does_not_count() -> None:
+def test_padding_of_a_row_does_not_count() -> None:
     durations = (0, 1, 2)
     logits, labels, bias = made(durations, seed=9)
     counts = torch.tensor(FRAMES), torch.tensor(LABELS)

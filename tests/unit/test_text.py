@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from audio.joining import joined
-from flows.assemble import attribute, segments_of, text_of
-from flows.text import readable
+from flows.transcription.assembly import attribute, segments_of, text_of
+from flows.transcription.overlap_merge import merge_overlaps
+from flows.transcription.punctuation import readable
 from schemas.domain import Recognition, SoundEvent, Span, Word
 from schemas.wire import recognition_from_json, recognition_to_json
+
+pytestmark = pytest.mark.unit
 
 
 def spoken(text: str, start_secs: float = 0.0, pauses: dict[str, float] | None = None) -> list[Word]:
@@ -28,7 +30,7 @@ def test_a_pause_ends_a_sentence_and_the_next_begins_with_a_capital() -> None:
     assert written(spoken("we met him there it was late", pauses={"there": 0.8})) == ["We met him there.", "It was late."]
 
 
-def test_a_sentence_goes_on_after_a_word_that_wants_another() -> None:
+def test_a_sentence_continues_after_a_word_that_needs_another() -> None:
     assert written(spoken("he came to the house", pauses={"the": 0.9})) == ["He came to the", "house."]
 
 
@@ -71,7 +73,7 @@ def test_an_engine_that_punctuates_is_left_alone() -> None:
 
 def test_what_a_punctuating_engine_left_bare_stays_bare() -> None:
     said = Recognition((Word("yes", 0.1, 0.4), Word("7", 0.5, 0.8)), "en", punctuated=True)
-    (arrived,) = joined([recognition_from_json(recognition_to_json(said))], [Span(2.0, 3.0)])
+    (arrived,) = merge_overlaps([recognition_from_json(recognition_to_json(said))], [Span(2.0, 3.0)])
     assert arrived.words[0].start_secs == 2.1
     segments = segments_of(arrived.words, [0, 0])
     assert readable(segments, punctuated=arrived.punctuated) == segments
@@ -94,11 +96,11 @@ def test_events_stand_where_they_happened_in_the_line_of_who_makes_them() -> Non
     assert text_of(segments) == "SPEAKER_0: well um i am not sure\nSPEAKER_1: yes"
 
 
-def test_silence_and_surroundings_are_nobodys() -> None:
+def test_pauses_and_environmental_sounds_have_no_speaker() -> None:
     segments = segments_of(spoken("well yes"), [0, 0])
     events = [SoundEvent(tag, 0.1, 0.2) for tag in ("pause", "env", "sigh")]
     assert [event.speaker for event in attribute(events, segments)] == [None, None, 0]
 
 
-def test_nothing_heard_is_nothing_written() -> None:
+def test_no_words_give_no_text() -> None:
     assert readable(()) == ()

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.engines import Part
-from schemas.errors import InvalidParameter
-from serve.tts.chunks import passages, pause_after
-from serve.tts.text.marks import check_marks, parts_of
-from serve.tts.text.sentences import FIRST_MAX_CHARS, MAX_CHARS
+from schemas.speech import Part
+from serve.engines.tts.passages import passages, pause_after
+from serve.engines.tts.text.markup import parts_of
+from serve.engines.tts.text.sentences import FIRST, LATER
+
+pytestmark = pytest.mark.unit
 
 
 def cut(text: str) -> list[str]:
@@ -40,12 +41,12 @@ def test_sentences_end_where_a_reader_stops(text: str, pieces: list[str]) -> Non
     assert cut(text) == pieces
 
 
-def test_the_first_passage_is_short_so_that_it_is_heard_soon() -> None:
+def test_the_first_passage_is_short_for_low_latency() -> None:
     text = "When the rain had stopped, the children ran out into the garden, where the grass was wet and the air was cold."
     first, *rest = cut(text)
     assert first == "When the rain had stopped,"
     assert " ".join([first, *rest]) == text
-    assert len(first) <= FIRST_MAX_CHARS
+    assert len(first) <= FIRST.clause_chars
 
 
 def test_long_sentences_are_cut_at_clauses_and_words_only_if_they_must() -> None:
@@ -53,7 +54,7 @@ def test_long_sentences_are_cut_at_clauses_and_words_only_if_they_must() -> None
     assert all(piece.endswith("mill,") for piece in cut(clauses)[1:-1])
     words = "again and " * 200
     assert all(piece.split()[0] in ("again", "and") for piece in cut(words))
-    assert [len(piece) for piece in cut("x" * 500)] == [MAX_CHARS, MAX_CHARS, 500 - 2 * MAX_CHARS]
+    assert [len(piece) for piece in cut("x" * 500)] == [LATER.chars, LATER.chars, 500 - 2 * LATER.chars]
 
 
 @settings(max_examples=200, deadline=None)
@@ -62,7 +63,7 @@ def test_passages_move_on_and_stay_short(text: str, start: int) -> None:
     ends = [passage.end for passage in passages(text, start)]
     assert ends == sorted(set(ends))
     assert all(end <= len(text) for end in ends)
-    assert all(b - a <= 2 * MAX_CHARS or not text[a:b].strip() for a, b in itertools.pairwise(ends))
+    assert all(b - a <= 2 * LATER.chars or not text[a:b].strip() for a, b in itertools.pairwise(ends))
 
 
 def test_a_text_can_be_taken_up_where_it_was_left() -> None:
@@ -81,7 +82,7 @@ def test_a_text_can_be_taken_up_where_it_was_left() -> None:
         ("sooo good", [Part("so", elongated=True), Part("good")]),
         ("cooool", [Part("cool", elongated=True)]),
         ("um... well", [Part("um...", elongated=True), Part("well")]),
-        ("2 * 3 * 4", [Part("two three four")]),
+        ("2 * 3 * 4", [Part("two times three times four")]),
         ("[sigh] fine", [Part(cue="sigh"), Part("fine")]),
         ("fine,[LAUGH]! ok", [Part("fine,"), Part(cue="laugh"), Part("ok")]),
         ("well[ cough ]then", [Part("well"), Part(cue="cough"), Part("then")]),
@@ -95,14 +96,44 @@ def test_marks_become_parts(text: str, parts: list[Part]) -> None:
     assert list(parts_of(text)) == parts
 
 
-def test_an_unknown_cue_is_refused_by_name() -> None:
-    with pytest.raises(InvalidParameter, match=r"\[scream\] is no cue.*\[sigh\].*\[hesitate\]") as refused:
-        check_marks("[sigh] ok [scream]")
-    assert (refused.value.status, refused.value.param, refused.value.code) == (422, "input", "unknown_cue")
-    check_marks("[Sigh] [ GASP ] [12] [two words] [] array[0]")
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (
+            "Well [hesitation] um [LAUGHTER] ok",
+            [Part("Well"), Part(cue="hesitate"), Part("um"), Part(cue="laugh"), Part("ok")],
+        ),
+        ("done. [breath] Now", [Part("done."), Part(cue="breath"), Part("Now")]),
+        ("He [REDACTED] it [sic] and a[i] [scream]", [Part("He redacted it"), Part("and a i scream")]),
+        ("wait [pause] here", [Part("wait here")]),
+        ("[music] [env]", []),
+    ],
+)
+def test_tags_of_transcripts_are_spoken_and_unknown_words_in_brackets_refuse_nothing(text: str, parts: list[Part]) -> None:
+    assert list(parts_of(text)) == parts
 
 
-def test_the_words_of_a_passage_are_what_is_heard() -> None:
+def test_a_pace_lasts_until_the_next_wherever_the_text_is_cut() -> None:
+    text = "One. [pace:50%] Two, *three*. Four [pace:100%] , five. [pace:999%] Six."
+    whole = list(passages(text))
+    paces = [[(part.text, part.pace) for part in passage.parts] for passage in whole]
+    assert paces == [
+        [("One.", 1.0)],
+        [("Two,", 0.5), ("three.", 0.5)],
+        [("Four,", 0.5), ("five.", 1.0)],
+        [("Six.", 2.0)],
+    ]
+    assert [list(passages(text, one.end)) for one in whole] == [whole[n + 1 :] for n in range(len(whole))]
+    assert pause_after("a sentence. [pace:100%] ") == pause_after("a sentence. ")
+
+
+def test_a_marked_pause_ends_its_passage_and_has_the_marked_length() -> None:
+    found = list(passages("Let me see. [pause] Yes [pause 2.5s] and no [Pause 99s] or so."))
+    assert [" ".join(passage.words) for passage in found] == ["let me see", "yes", "and no", "or so"]
+    assert [passage.pause_secs for passage in found] == [0.8, 2.5, 10.0, 0.0]
+
+
+def test_the_words_of_a_passage_are_those_to_be_spoken() -> None:
     (passage,) = passages("[gasp] It's $5 — *not* ten-fifty!")
     assert passage.words == ("it's", "five", "dollars", "not", "ten", "fifty")
 

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.domain import Turn
-from serve.diarization.turns import OFFSET, ONSET, Probabilities, joined, turns_of
+from serve.engines.diarization.turns import OFFSET, ONSET, Probabilities, joined, turns_of, with_overlap
+
+pytestmark = pytest.mark.unit
 
 FRAME = 0.08
 
@@ -56,7 +58,7 @@ def test_prominence_changes_once_where_the_probabilities_cross() -> None:
     assert [t for t in frames(turns) if t[3]] == [(1, 0, 25, True), (0, 25, 50, True)]
 
 
-def test_a_turn_that_goes_on_in_the_next_block_is_one() -> None:
+def test_a_turn_that_continues_in_the_next_block_is_one() -> None:
     turns = [Turn(0, 0.0, 10.0), Turn(1, 4.0, 5.0, True), Turn(0, 10.1, 12.0), Turn(1, 12.0, 13.0), Turn(0, 13.05, 14.0)]
     assert joined(turns) == [Turn(0, 0.0, 12.0), turns[1], turns[3], turns[4]]
 
@@ -86,3 +88,24 @@ def test_the_exclusive_view_has_one_speaker_at_a_time_and_covers_all_speech(
         exclusive[first:last] += not overlap
     assert talk.max() <= 1
     assert (exclusive == talk.any(axis=1)).all()
+
+
+def test_what_lies_under_anothers_prominent_turn_is_overlap() -> None:
+    prominent = [Turn(0, 0.0, 2.0), Turn(1, 2.0, 3.0), Turn(0, 3.0, 5.0), Turn(1, 5.0, 6.0), Turn(2, 6.0, 7.0)]
+    whole = [Turn(0, 0.0, 5.5), Turn(1, 2.0, 3.0), Turn(1, 4.0, 6.0), Turn(2, 6.0, 7.0)]
+    assert with_overlap(whole, prominent) == [
+        Turn(0, 0.0, 2.0),
+        Turn(0, 2.0, 3.0, overlap=True),
+        Turn(1, 2.0, 3.0),
+        Turn(0, 3.0, 5.0),
+        Turn(1, 4.0, 5.0, overlap=True),
+        Turn(1, 5.0, 6.0),
+        Turn(0, 5.0, 5.5, overlap=True),
+        Turn(2, 6.0, 7.0),
+    ]
+
+
+def test_a_turn_over_several_others_is_one_stretch_of_overlap() -> None:
+    prominent = [Turn(1, 0.0, 2.0), Turn(2, 2.0, 3.0)]
+    assert with_overlap([Turn(0, 1.0, 2.5)], prominent) == [Turn(0, 1.0, 2.5, overlap=True)]
+    assert with_overlap([], prominent) == []

@@ -10,6 +10,8 @@ from schemas.domain import SoundEvent, Turn
 from schemas.engines import VoiceWindows
 from schemas.errors import InvalidRequest
 
+pytestmark = pytest.mark.unit
+
 
 def windows(rows: int, dim: int, frames: int, start_secs: float) -> VoiceWindows:
     chance = np.random.default_rng(rows)

@@ -1,1 +1,1 @@
-"""One module a surface; each route is a few lines over the services."""
+"""The routes: one module for each group of paths. A route translates between HTTP and a service."""

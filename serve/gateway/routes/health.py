@@ -1,27 +1,16 @@
-"""Is it up, and can it work."""
+"""`/health` and `/ready`: whether the server runs, and whether it can work."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel
 
-from serve.gateway.services import Services, services
-from serve.slots import infos
+from schemas.api.administration import Health, Ready, StorageBody
+from serve.engines.status import infos
+from serve.gateway.dependencies import Services, services
 
 router = APIRouter(tags=["health"])
-
-
-class Health(BaseModel):
-    status: str
-    gateway: str
-
-
-class Ready(BaseModel):
-    status: str
-    engine_revision: str
-    engines: list[dict[str, Any]]
 
 
 @router.get("/health")
@@ -32,7 +21,16 @@ async def health(s: Annotated[Services, Depends(services)]) -> Health:
 
 @router.get("/ready")
 async def ready(s: Annotated[Services, Depends(services)]) -> Ready:
-    """The ledger and every engine answer with their models loaded; until then 503, and why. No key needed."""
-    await s.ledger.stats()
+    """The ledger and every engine answer with their models loaded; until then 503 with the reason. No key needed.
+
+    `storage` says whether disk space is short.
+    """
+    await s.ledger.maintenance.stats()
     ready = infos(await s.engines.slots())
-    return Ready(status="ready", engine_revision=s.engine_revision, engines=[i.to_json() for i in ready])
+    room = s.objects.space()
+    return Ready(
+        status="ready",
+        engine_revision=s.engine_revision,
+        engines=[i.to_json() for i in ready],
+        storage=StorageBody(state=room.state, free_bytes=room.free_bytes, reserve_bytes=room.reserve_bytes),
+    )

@@ -1,38 +1,45 @@
-"""`/history`: everything an account did, listed, paged, filtered, searched. Read-only."""
+"""`/history`: lists of an account's activity, with pages and filters; its search; its deletion."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 
-from lakehouse.results import segments_key, text_key
 from lakehouse.search import Hit
 from lakehouse.search.search import TRANSCRIPTION, TTS, TURN
+from lakehouse.storage.result_objects import segments_key, text_key
 from schemas import times
 from schemas.api import history as bodies
+from schemas.api import history_search as hit_bodies
+from schemas.api.deletions import DeletedConversation, DeletedTts
+from schemas.api.turn_measures import TurnMeasures
 from schemas.errors import InvalidParameter, NotFound
+from serve.engines.tts.voices import canonical_voice
 from serve.gateway.auth import User
-from serve.gateway.services import Services, services
-from serve.gateway.voices import canonical_voice
+from serve.gateway.cursors import Cursor, SearchCursor
+from serve.gateway.dependencies import Services, services
 
 router = APIRouter(prefix="/history", tags=["history"])
 
 _Services = Annotated[Services, Depends(services)]
 _Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
+_Session = Annotated[str, Path(min_length=1, max_length=200)]
 _Voice = Annotated[str | None, Query(max_length=200, description="Filter by voice id.")]
 _Status = Literal["submitted", "processing", "completed", "failed", "cancelled"]
 _Text = Annotated[str, Query(min_length=1, description="Search query.")]
 _Hits = Annotated[int, Query(ge=1, le=100, description="Max results of each kind.")]
+_After = Annotated[str | None, Query(max_length=300, description="`next_cursor` of the previous page, with the same `q`.")]
 _MAX_PAGE = 2**31
+_TIME = r"^([0-9]{1,10}|[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}Z)$"
 
 _HIT: dict[str, Callable[[Hit], Any]] = {
-    TURN: lambda hit: bodies.turn_hit(hit.row, hit.snippet),
-    TRANSCRIPTION: lambda hit: bodies.transcription_hit(hit.row, hit.snippet, hit.start_secs),
-    TTS: lambda hit: bodies.tts_hit(hit.row, hit.snippet),
+    TURN: lambda hit: hit_bodies.turn_hit(hit.row, hit.snippet),
+    TRANSCRIPTION: lambda hit: hit_bodies.transcription_hit(hit.row, hit.snippet, hit.start_secs),
+    TTS: lambda hit: hit_bodies.tts_hit(hit.row, hit.snippet),
 }
 
 _FEED: dict[str, tuple[str, Any]] = {
@@ -42,40 +49,78 @@ _FEED: dict[str, tuple[str, Any]] = {
 }
 
 
+def _time(description: str) -> Any:
+    """A time in a query.
+
+    The pattern in the OpenAPI document has the forms that all clients can send; other forms of ISO-8601 are accepted too.
+    """
+    return Query(description=description, json_schema_extra={"pattern": _TIME})
+
+
 def _moment(name: str, value: str | None) -> dt.datetime | None:
     if value is None:
         return None
     try:
         return times.parse(value.strip())
     except (ValueError, OverflowError) as error:
+        why = f": {error}" if "milliseconds" in str(error) else ""
         raise InvalidParameter(
-            f"{name}: {value[:60]!r} is no time; give ISO-8601, as 2026-06-29T10:40:00Z, or seconds since 1970", param=name
+            f"{name}: {value[:60]!r} is no time{why}; give ISO-8601, as 2026-06-29T10:40:00Z, or seconds since 1970",
+            param=name,
         ) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What every list is asked for."""
+    """The query parameters that all lists share."""
 
     page: int
     limit: int
     order: Literal["asc", "desc"]
     since: dt.datetime | None
     until: dt.datetime | None
+    cursor: Cursor | None
+
+    @property
+    def offset(self) -> int:
+        """Number of rows to skip: all rows of earlier pages, or with a cursor those of the cursor's moment that were
+        shown.
+        """
+        return (self.page - 1) * self.limit if self.cursor is None else self.cursor.skip
 
     def options(self) -> dict[str, Any]:
-        return {"page": self.page, "limit": self.limit, "order": self.order, "since": self.since, "until": self.until}
+        """These parameters as keyword arguments of the history's lists."""
+        since, until = self.since, self.until
+        if self.cursor is not None and self.order == "desc":
+            until = self.cursor.moment
+        elif self.cursor is not None:
+            since = self.cursor.moment
+        return {"offset": self.offset, "limit": self.limit, "order": self.order, "since": since, "until": until}
+
+    def envelope(self, total: int, rows: Sequence[Mapping[str, Any]], data: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The response body of a list. ``rows`` are the rows of the page, ``data`` is their form in the response."""
+        behind = Cursor.behind(rows, self.order, self.cursor)
+        return bodies.envelope(self.page, self.limit, total, data, self.offset, None if behind is None else str(behind))
 
 
 def window(
     page: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="Page number (1-based).")] = 1,
     limit: Annotated[int, Query(ge=1, le=100, description="Results per page.")] = 20,
     order: Annotated[Literal["asc", "desc"], Query(description="Sort by time.")] = "desc",
-    since: Annotated[str | None, Query(description="Only items at or after this time: ISO-8601 or epoch seconds.")] = None,
-    until: Annotated[str | None, Query(description="Only items at or before this time: ISO-8601 or epoch seconds.")] = None,
+    since: Annotated[str | None, _time("Only items at or after this time: ISO-8601 or epoch seconds.")] = None,
+    until: Annotated[str | None, _time("Only items at or before this time: ISO-8601 or epoch seconds.")] = None,
+    cursor: Annotated[
+        str | None,
+        Query(max_length=200, description="`next_cursor` of the previous page, instead of `page`: no item is shown twice."),
+    ] = None,
 ) -> Window:
     """FastAPI dependency: the shared query parameters. Raises InvalidParameter."""
-    return Window(page, limit, order, _moment("since", since), _moment("until", until))
+    position = None if cursor is None else Cursor.of(cursor)
+    if position is not None and (page != 1 or position.order != order):
+        raise InvalidParameter(
+            "cursor: send it with the `order` of the list that it came from, and without `page`", param="cursor"
+        )
+    return Window(page, limit, order, _moment("since", since), _moment("until", until), position)
 
 
 _Window = Annotated[Window, Depends(window)]
@@ -86,16 +131,22 @@ async def feed(
     user: User,
     s: _Services,
     w: _Window,
-    type: Annotated[str | None, Query(description="`transcription`, `tts`, `conversation`, comma-separated.")] = None,
+    type: Annotated[
+        str | None,
+        Query(
+            description="`transcription`, `tts`, `conversation`, comma-separated.",
+            json_schema_extra={"pattern": f"^(({'|'.join(_FEED)})(,({'|'.join(_FEED)}))*)?$"},
+        ),
+    ] = None,
 ) -> dict[str, Any]:
-    """Everything, newest first. Lightweight: no download URLs."""
+    """All kinds of history, newest first. Lightweight: no download URLs."""
     chosen = dict.fromkeys(part.strip() for part in (type or ",".join(_FEED)).split(","))
     for name in chosen:
         if name not in _FEED:
             raise InvalidParameter(f"type: there is no type {name[:40]!r}; use {', '.join(_FEED)}", param="type")
     found = await s.history.feed(user.account, tuple(_FEED[name][0] for name in chosen), **w.options())
     shape = dict(_FEED.values())
-    return bodies.envelope(w.page, w.limit, found.total, [shape[table].fields(row) for table, row in found.rows])
+    return w.envelope(found.total, [row for _, row in found.rows], [shape[table].fields(row) for table, row in found.rows])
 
 
 @router.get("/transcriptions", response_model=bodies.TranscriptionHistory, response_model_exclude_unset=True)
@@ -106,12 +157,12 @@ async def transcriptions(
     status: Annotated[_Status | None, Query(description="Filter by status.")] = None,
     include_download_url: Annotated[bool, Query(description="Include a signed audio URL per item.")] = False,
 ) -> dict[str, Any]:
-    """Your transcriptions, those under way included."""
-    found = await s.history.page("transcriptions", user.account, **w.options(), filters=_given(status=status))
+    """Your transcriptions, including unfinished ones."""
+    found = await s.history.slice("transcriptions", user.account, **w.options(), filters=_given(status=status))
     data = [bodies.TranscriptionEntry.fields(row) for row in found.rows]
     if include_download_url:
         data = [{**item, "download_url": await _audio_url(s, row)} for item, row in zip(data, found.rows, strict=True)]
-    return bodies.envelope(w.page, w.limit, found.total, data)
+    return w.envelope(found.total, found.rows, data)
 
 
 @router.get("/transcriptions/{job_id}")
@@ -138,11 +189,11 @@ async def renders(
     include_download_url: Annotated[bool, Query(description="Include a signed Opus URL per item.")] = True,
 ) -> dict[str, Any]:
     """Your speech renders."""
-    found = await s.history.page("tts_renders", user.account, **w.options(), filters=_given(voice=_canonical(voice)))
+    found = await s.history.slice("tts_renders", user.account, **w.options(), filters=_given(voice=_canonical(voice)))
     data = [bodies.TtsEntry.fields(row) for row in found.rows]
     if include_download_url:
         data = [{**item, "download_url": await _render_url(s, row)} for item, row in zip(data, found.rows, strict=True)]
-    return bodies.envelope(w.page, w.limit, found.total, data)
+    return w.envelope(found.total, found.rows, data)
 
 
 @router.get("/tts/{render_id}")
@@ -154,35 +205,64 @@ async def render(render_id: _Id, user: User, s: _Services) -> bodies.TtsDetail:
     return bodies.TtsDetail(**bodies.TtsDetail.fields(row), download_url=await _render_url(s, row))
 
 
+@router.delete("/tts/{render_id}")
+async def delete_render(render_id: _Id, user: User, s: _Services) -> DeletedTts:
+    """Delete a render permanently: its text and its audio.
+
+    The next vacuum removes it from older versions of the tables.
+    """
+    await s.ledger.deletions.render(user.account, render_id)
+    return DeletedTts(id=render_id)
+
+
 @router.get("/conversations", response_model=bodies.ConversationHistory, response_model_exclude_unset=True)
 async def conversations(user: User, s: _Services, w: _Window, voice: _Voice = None) -> dict[str, Any]:
     """Your voice conversations."""
-    found = await s.history.page("conversations", user.account, **w.options(), filters=_given(voice=_canonical(voice)))
+    found = await s.history.slice("conversations", user.account, **w.options(), filters=_given(voice=_canonical(voice)))
     data = [bodies.ConversationEntry.fields(row) for row in found.rows]
-    return bodies.envelope(w.page, w.limit, found.total, data)
+    return w.envelope(found.total, found.rows, data)
 
 
 @router.get("/conversations/search")
-async def search_turns(user: User, s: _Services, q: _Text, limit: _Hits = 20) -> bodies.TurnHits:
-    """Full-text search in conversation turns, newest first. Quotes make a phrase, `or` and `-` mean what they say."""
-    hits = await s.search.turns(user.account, q, limit)
-    return bodies.TurnHits(query=q, data=[bodies.turn_hit(hit.row, hit.snippet) for hit in hits])
+async def search_turns(user: User, s: _Services, q: _Text, limit: _Hits = 20, cursor: _After = None) -> hit_bodies.TurnHits:
+    """Full-text search in conversation turns, newest first.
+
+    Quotes make a phrase, `or` joins alternatives, `-` excludes a word.
+    """
+    at = SearchCursor.of(cursor, (TURN,))
+    hits, behind = at.page(await s.search.turns(user.account, q, limit + 1, at.before[TURN]), limit)
+    data = [hit_bodies.turn_hit(hit.row, hit.snippet) for hit in hits]
+    return hit_bodies.TurnHits(query=q, data=data, next_cursor=None if behind is None else str(behind))
 
 
 @router.get("/search")
-async def search(user: User, s: _Services, q: _Text, limit: _Hits = 20) -> bodies.Hits:
+async def search(
+    user: User,
+    s: _Services,
+    q: _Text,
+    limit: _Hits = 20,
+    cursor: _After = None,
+    order: Annotated[
+        Literal["kind", "time"],
+        Query(description="`kind`: each kind newest first; `time`: at most `limit` of all kinds together, newest first."),
+    ] = "kind",
+) -> hit_bodies.Hits:
     """Search in turns, transcripts, file names and spoken texts: at most `limit` of each kind, newest first."""
-    hits = await s.search.everything(user.account, q, limit)
-    return bodies.Hits(query=q, data=[_HIT[hit.object](hit) for hit in hits])
+    at = SearchCursor.of(cursor)
+    found = await s.search.everything(user.account, q, limit + 1, at.before)
+    hits, behind = (at.page_by_time if order == "time" else at.page)(found, limit)
+    data = [_HIT[hit.object](hit) for hit in hits]
+    return hit_bodies.Hits(query=q, data=data, next_cursor=None if behind is None else str(behind))
 
 
 @router.get("/conversations/{session_id}", response_model=bodies.ConversationDetail, response_model_exclude_unset=True)
 async def conversation(
-    session_id: Annotated[str, Path(min_length=1, max_length=200)],
+    session_id: _Session,
     user: User,
     s: _Services,
     include_turns: Annotated[bool, Query(description="Include the transcript turns.")] = True,
     include_tool_calls: Annotated[bool, Query(description="Include tool invocations.")] = False,
+    include_measures: Annotated[bool, Query(description="Include latencies, and the heard words of each answer.")] = False,
     turns_limit: Annotated[int, Query(ge=1, le=2000, description="Max turns to return.")] = 500,
 ) -> dict[str, Any]:
     """One conversation with its turns, in order."""
@@ -190,17 +270,32 @@ async def conversation(
     if row is None:
         raise NotFound(f"there is no conversation {session_id[:60]!r} in your account", param="id")
     body = bodies.ConversationEntry.fields(row)
+    if row["audio_key"]:
+        body["download_url"] = await s.signed_url(row["audio_key"], f"conversation-{session_id}.opus")
     if include_turns:
         turns = await s.history.turns(user.account, session_id, turns_limit)
         body["turns"] = [bodies.TurnBody.fields(turn) for turn in turns]
+        if include_measures:
+            for turn_body, turn in zip(body["turns"], turns, strict=True):
+                turn_body["measures"] = {name: turn[name] for name in TurnMeasures.model_fields}
     if include_tool_calls:
         calls = await s.history.tool_calls(user.account, session_id)
         body["tool_calls"] = [bodies.ToolCallBody.fields(call) for call in calls]
     return body
 
 
+@router.delete("/conversations/{session_id}")
+async def delete_conversation(session_id: _Session, user: User, s: _Services) -> DeletedConversation:
+    """Delete an ended conversation permanently, with its turns, tool calls and audio.
+
+    A conversation in progress is a 409.
+    """
+    await s.ledger.deletions.conversation(user.account, session_id)
+    return DeletedConversation(id=session_id)
+
+
 def _canonical(voice: str | None) -> str | None:
-    """History records canonical ids; one that is no built-in voice stands for itself."""
+    """The id under which history records a voice. Only ids of built-in voices have aliases."""
     return None if voice is None else canonical_voice(voice)
 
 
@@ -209,7 +304,7 @@ def _given(**filters: str | None) -> dict[str, str]:
 
 
 async def _audio_url(s: Services, row: Mapping[str, Any]) -> str | None:
-    """The playback copy; until there is one, the very bytes sent."""
+    """URL of the playback copy. Until the copy exists, URL of the recording as it was sent."""
     if row["playback_key"]:
         return await s.signed_url(row["playback_key"], f"transcription-{row['id']}.opus")
     return await s.signed_url(row["audio_key"], row["filename"]) if row["audio_key"] else None

@@ -1,231 +1,192 @@
 """The operator API: workers claim jobs and use the engines; operators manage keys. Needs a key of scope ``operator``.
 
-A worker needs nothing but the gateway's URL and this key: no Ray, no access to the store.
+A worker needs only the gateway's URL and such a key. It needs neither Ray nor access to the store.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BaseModel, Field
 
-from lakehouse.results import attempt_key, playback_key, put_result, result_keys
 from schemas import wire
-from schemas.domain import ApiKey, Lane, Outcome, Span, SpeakerHint, Transcript, Word
-from schemas.errors import Conflict, InvalidRequest, NotFound
-from schemas.times import iso
+from schemas.api import administration as admin
+from schemas.api import operator as bodies
+from schemas.api.options import RecognizeBody
+from schemas.api.parsing import validated, well_formed
+from schemas.domain import Lane, SpeakerHint, Transcript
 from serve.gateway.auth import Operator
-from serve.gateway.bodies import body_of, well_formed
-from serve.gateway.services import Services, services
-from serve.slots import slot_json
+from serve.gateway.dependencies import Services, services
+from serve.gateway.request_bodies import body_of
 
 router = APIRouter(prefix="/operator", tags=["operator"])
 
 _Services = Annotated[Services, Depends(services)]
 _Lease = Annotated[str, Query(max_length=200, description="The claim's lease.")]
-_Lane = Annotated[Lane, Query(description="`interactive` goes ahead of `archive`.")]
+_Lane = Annotated[Lane, Query(description="`interactive` is served before `interim`, and both before `archive`.")]
 _PCM_MAX_BYTES = 64 * 1024 * 1024
+_PEAKS_MAX_BYTES = 16 * 1024 * 1024
+"""Nine days of audio."""
 _FRAME_MAX_BYTES = 256 * 1024 * 1024
 
 
-class NewKey(BaseModel):
-    account: str = Field("default", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
-    name: str = Field("", max_length=100)
-    scopes: list[str] = Field(default_factory=lambda: ["user"], max_length=4)
+@router.post("/jobs/claim", response_model=bodies.ClaimAnswer)
+async def claim(body: bodies.ClaimRequest, _: Operator, s: _Services) -> bodies.ClaimAnswer | Response:
+    """The oldest waiting job under a lease, or `{"claim": null}` after `wait_secs`.
 
-
-class ClaimBody(BaseModel):
-    worker: str = Field(min_length=1, max_length=200)
-    wait_secs: float = Field(0.0, ge=0, le=55)
-
-
-class FailBody(BaseModel):
-    lease: str
-    message: str = Field(min_length=1, max_length=2000)
-    retryable: bool = False
-
-
-@router.post("/jobs/claim")
-async def claim(body: ClaimBody, _: Operator, s: _Services) -> dict[str, Any]:
-    """The oldest waiting job under a lease, or `{"claim": null}` after `wait_secs`."""
-    found = await s.ledger.claim(body.worker, body.wait_secs)
-    if found is None:
-        return {"claim": None}
-    job = found.job
-    return {
-        "claim": {
-            "id": job.id,
-            "attempt": job.attempt,
-            "lease": found.lease,
-            "lease_secs": found.lease_secs,
-            "filename": job.filename,
-            "size_bytes": job.size_bytes,
-            "sha256": job.sha256,
-            "non_speech": job.options.non_speech,
-            "speakers": asdict(job.options.speakers),
-            "engine_revision": s.engine_revision,
-        }
-    }
+    With `audio_bytes` the answer is packed: this JSON, and the recording if it is not larger.
+    """
+    found = await s.ledger.jobs.claim(body.worker, body.wait_secs)
+    job = None if found is None else bodies.ClaimedJobBody.of(found, s.engine_revision)
+    answer = bodies.ClaimAnswer(claim=job)
+    if not body.audio_bytes:
+        return answer
+    recording = b"" if found is None else await s.job_results.small_recording(found.job, body.audio_bytes)
+    return Response(wire.pack(answer.model_dump(mode="json"), recording), media_type=wire.MEDIA_TYPE)
 
 
 @router.post("/jobs/{job_id}/renew")
-async def renew(job_id: int, lease: _Lease, _: Operator, s: _Services) -> dict[str, float]:
-    return {"lease_secs": await s.ledger.renew(job_id, lease)}
+async def renew(job_id: int, lease: _Lease, _: Operator, s: _Services) -> bodies.LeaseAnswer:
+    """Extend the lease."""
+    return bodies.LeaseAnswer(lease_secs=await s.ledger.jobs.renew(job_id, lease))
 
 
 @router.post("/jobs/{job_id}/release")
-async def release(job_id: int, lease: _Lease, _: Operator, s: _Services) -> dict[str, str]:
-    """A worker that stops gives its job back; the attempt does not count."""
-    return {"status": (await s.ledger.release(job_id, lease)).status}
+async def release(job_id: int, lease: _Lease, _: Operator, s: _Services) -> bodies.JobStatusAnswer:
+    """Return the job to the queue; the attempt does not count."""
+    return bodies.JobStatusAnswer(status=(await s.ledger.jobs.release(job_id, lease)).status)
+
+
+@router.post("/jobs/{job_id}/progress")
+async def report(
+    job_id: int, lease: _Lease, body: bodies.ProgressRequest, _: Operator, s: _Services
+) -> bodies.ProgressAnswer:
+    """Report how far the job is.
+
+    The answer has the number of blocks that the server has, so that the worker can send missing ones.
+    """
+    known = await s.ledger.jobs.report(job_id, lease, body.progress(), body.first_block, body.segments())
+    return bodies.ProgressAnswer(blocks=known)
 
 
 @router.get("/jobs/{job_id}/audio")
 async def audio(job_id: int, lease: _Lease, _: Operator, s: _Services) -> Response:
-    """The very bytes the client sent."""
-    job = await s.ledger.leased_job(job_id, lease)
-    size = await s.objects.size(job.audio_key)
-    chunks = await s.objects.open_range(job.audio_key, 0, size)
+    """The recording as the client sent it."""
+    chunks, size = await s.job_results.recording(job_id, lease)
     return StreamingResponse(chunks, headers={"Content-Length": str(size)}, media_type=wire.MEDIA_TYPE)
 
 
 @router.put("/jobs/{job_id}/playback")
-async def playback(job_id: int, lease: _Lease, request: Request, _: Operator, s: _Services) -> dict[str, str]:
-    """Store the playback copy (Ogg Opus). That of a run's file is flushed to the disk with its batch, when it ends."""
-    job = await s.ledger.leased_job(job_id, lease)
-    stored = await s.objects.put_stream(request.stream(), limit_bytes=s.settings.limits.max_upload_bytes)
-    await s.objects.adopt(stored, playback_key(job), durably=job.archive_id is None)
-    return {"status": "stored"}
+async def playback(job_id: int, lease: _Lease, request: Request, _: Operator, s: _Services) -> bodies.StoredAnswer:
+    """Store the playback copy (Ogg Opus). That of an archive's file is flushed to the disk when its batch ends."""
+    await s.job_results.store_playback(job_id, lease, request.stream())
+    return bodies.StoredAnswer()
+
+
+@router.put("/jobs/{job_id}/peaks")
+async def peaks(job_id: int, lease: _Lease, request: Request, _: Operator, s: _Services) -> bodies.StoredAnswer:
+    """Store the waveform of the playback copy: one byte for each twentieth of a second, 255 for full scale."""
+    await s.job_results.store_peaks(job_id, lease, await body_of(request, _PEAKS_MAX_BYTES))
+    return bodies.StoredAnswer()
 
 
 @router.post("/jobs/{job_id}/complete")
-async def complete(job_id: int, lease: _Lease, request: Request, _: Operator, s: _Services) -> dict[str, str]:
-    """Body: a `Transcript` as JSON. The result object is written before the ledger says the job is done."""
-    job = await s.ledger.leased_job(job_id, lease)
+async def complete(job_id: int, lease: _Lease, request: Request, _: Operator, s: _Services) -> bodies.JobStatusAnswer:
+    """Body: a `Transcript` as JSON. The result object is written before the job is recorded as completed."""
     sent = await body_of(request, _FRAME_MAX_BYTES)
     with well_formed():
         transcript = Transcript.from_json(orjson.loads(sent))
-    result_key, playback = attempt_key(job, job.attempt), playback_key(job)
-    await put_result(s.objects, result_key, transcript)
-    outcome = Outcome.of(transcript, result_key, playback if await s.objects.exists(playback) else None)
-    try:
-        done = await s.ledger.complete(job_id, lease, outcome, transcript)
-    except (Conflict, NotFound):
-        # The job moved on, perhaps because it was deleted: its words must not stay behind.
-        for key in result_keys(result_key):
-            await s.objects.delete(key)
-        raise
-    return {"status": done.status}
+    done = await s.job_results.complete(job_id, lease, transcript)
+    return bodies.JobStatusAnswer(status=done.status)
 
 
 @router.post("/jobs/{job_id}/fail")
-async def fail(job_id: int, body: FailBody, _: Operator, s: _Services) -> dict[str, str]:
-    job = await s.ledger.fail(job_id, body.lease, body.message, body.retryable)
-    return {"status": job.status}
+async def fail(job_id: int, body: bodies.FailRequest, _: Operator, s: _Services) -> bodies.JobStatusAnswer:
+    """Fail the job; a retryable failure returns it to the queue while attempts are left."""
+    job = await s.ledger.jobs.fail(job_id, body.lease, body.message, body.retryable, body.code)
+    return bodies.JobStatusAnswer(status=job.status)
 
 
 @router.post("/recognize")
-async def recognize(request: Request, _: Operator, s: _Services, lane: _Lane = "interactive") -> dict[str, Any]:
-    """Body: one utterance, s16le 16 kHz mono. Answer: `{"words": [[text, start, end, confidence]], "language"}`."""
-    return wire.recognition_to_json(await s.engines.recognize(await body_of(request, _PCM_MAX_BYTES), lane))
+async def recognize(request: Request, _: Operator, s: _Services, lane: _Lane = "interactive") -> bodies.RecognitionBody:
+    """Body: packed `RecognizeBody` + one utterance, s16le at 16 kHz mono."""
+    head, tail = wire.unpack(await body_of(request, _PCM_MAX_BYTES))
+    options = validated(RecognizeBody, head).value()
+    return bodies.RecognitionBody.of(await s.engines.recognize(bytes(tail), lane, options))
+
+
+@router.get("/recognizer")
+async def recognizer(_: Operator, s: _Services) -> bodies.EngineBody:
+    """The recogniser: its revision and capabilities."""
+    return bodies.EngineBody.of(await s.engines.recognizer())
 
 
 @router.post("/diarization/observe")
 async def observe(request: Request, _: Operator, s: _Services, lane: _Lane = "interactive") -> Response:
-    """Body: packed `{"speech", "offset_secs"}` + PCM of one block. Answer: packed windows."""
-    head, tail = wire.unpack(await body_of(request, _FRAME_MAX_BYTES))
-    with well_formed():
-        speech, offset_secs = wire.spans_from_json(head["speech"]), float(head["offset_secs"])
-    windows = await s.engines.observe(bytes(tail), speech, offset_secs, lane)
-    return Response(wire.windows_to_bytes([windows]), media_type=wire.MEDIA_TYPE)
+    """Body: packed `ObserveHead` + PCM of one block. Answer: packed windows."""
+    sent, tail = wire.unpack(await body_of(request, _FRAME_MAX_BYTES))
+    head = validated(bodies.ObserveHead, sent)
+    observed = await s.engines.observe(bytes(tail), head.spans(), head.offset_secs, lane)
+    body = wire.windows_to_bytes([observed.value], engine_secs=observed.engine_secs)
+    return Response(body, media_type=wire.MEDIA_TYPE)
 
 
 @router.post("/diarization/resolve")
-async def resolve(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
-    """Body: packed `{"speech", "speakers"}` + packed windows of all blocks.
-
-    Answer: `{"turns": [[speaker, start, end]]}`.
-    """
-    head, tail = wire.unpack(await body_of(request, _FRAME_MAX_BYTES))
+async def resolve(request: Request, _: Operator, s: _Services) -> bodies.TurnsAnswer:
+    """Body: packed `ResolveHead` + packed windows of all blocks."""
+    sent, tail = wire.unpack(await body_of(request, _FRAME_MAX_BYTES))
+    head = validated(bodies.ResolveHead, sent)
     with well_formed():
-        hint = SpeakerHint(**head["speakers"])
-        windows, speech = wire.windows_from_bytes(bytes(tail)), wire.spans_from_json(head["speech"])
-    turns = await s.engines.resolve(windows, speech, hint)
-    return {"turns": wire.turns_to_json(turns)}
+        windows = wire.windows_from_bytes(bytes(tail))
+    hint = SpeakerHint(head.speakers.least, head.speakers.most)
+    return bodies.TurnsAnswer.of(await s.engines.resolve(windows, head.spans(), hint))
 
 
 @router.post("/events")
-async def events(request: Request, _: Operator, s: _Services) -> dict[str, Any]:
-    """Body: `{"speech", "words", "duration_secs", "heard"}`. Answer: `{"events": [[tag, start, end, confidence]]}`."""
+async def events(request: Request, _: Operator, s: _Services) -> bodies.EventsAnswer:
+    """Body: `EventsRequest` as JSON, of up to 256 MiB."""
     sent = await body_of(request, _FRAME_MAX_BYTES)
     with well_formed():
-        body = orjson.loads(sent)
-        speech: list[Span] = wire.spans_from_json(body["speech"])
-        words, duration_secs = [Word(*w) for w in body["words"]], float(body["duration_secs"])
-        heard = wire.events_from_json(body["heard"])
-    return {"events": wire.events_to_json(await s.engines.detect_events(speech, words, duration_secs, heard))}
+        body = validated(bodies.EventsRequest, orjson.loads(sent))
+    found = await s.engines.detect_events(body.spans(), body.word_values(), body.duration_secs, body.heard_values())
+    return bodies.EventsAnswer.of(found)
 
 
 @router.get("/events/detector")
-async def event_detector(_: Operator, s: _Services) -> dict[str, Any]:
-    """What finds events, as `/operator/status` shows it: whether it listens to the sound, and its revision."""
-    return (await s.engines.event_detector()).to_json()
+async def event_detector(_: Operator, s: _Services) -> bodies.EngineBody:
+    """The event detector: whether it analyses sound, and its revision."""
+    return bodies.EngineBody.of(await s.engines.event_detector())
 
 
 @router.post("/events/observe")
-async def observe_events(request: Request, _: Operator, s: _Services, lane: _Lane = "interactive") -> dict[str, Any]:
-    """Body: packed `{"offset_secs"}` + PCM of one block. Answer: `{"events": [[tag, start, end, confidence]]}`."""
-    head, tail = wire.unpack(await body_of(request, _FRAME_MAX_BYTES))
-    with well_formed():
-        offset_secs = float(head["offset_secs"])
-    return {"events": wire.events_to_json(await s.engines.observe_events(bytes(tail), offset_secs, lane))}
-
-
-@router.post("/keys")
-async def create_key(body: NewKey, _: Operator, s: _Services) -> dict[str, Any]:
-    """The answer shows the key once; only its hash is kept."""
-    unknown = set(body.scopes) - {"user", "operator"}
-    if unknown:
-        raise InvalidRequest(f"scopes: there is no scope {sorted(unknown)[0]!r}; use user or operator", param="scopes")
-    key, plain = await s.ledger.create_key(body.account, body.name, tuple(body.scopes))
-    return {**_key(key), "key": plain}
-
-
-@router.get("/keys")
-async def list_keys(_: Operator, s: _Services) -> dict[str, Any]:
-    return {"keys": [_key(k) for k in await s.ledger.list_keys()]}
-
-
-@router.delete("/keys/{key_id}")
-async def revoke_key(key_id: str, _: Operator, s: _Services) -> dict[str, Any]:
-    return _key(await s.ledger.revoke_key(key_id))
+async def observe_events(request: Request, _: Operator, s: _Services, lane: _Lane = "interactive") -> bodies.EventsAnswer:
+    """Body: packed `ObserveEventsHead` + PCM of one block."""
+    sent, tail = wire.unpack(await body_of(request, _FRAME_MAX_BYTES))
+    head = validated(bodies.ObserveEventsHead, sent)
+    return bodies.EventsAnswer.of(await s.engines.observe_events(bytes(tail), head.offset_secs, lane))
 
 
 @router.post("/maintenance/{task}")
 async def maintenance(
     task: str, _: Operator, s: _Services, wait_secs: Annotated[float, Query(ge=0, le=55)] = 20.0
-) -> dict[str, Any]:
-    """Start `task` or join it; `{"state": "running"}` after `wait_secs`: then ask again. A repeated task does no harm."""
-    report = await s.ledger.maintain(task, wait_secs)
-    return {"state": "running" if report is None else "done", "report": asdict(report) if report else None}
+) -> admin.MaintenanceAnswer:
+    """Start `task`, or join a run of it in progress.
+
+    Answers `running` after `wait_secs`; then ask again. May be repeated.
+    """
+    report = await s.ledger.maintenance.run(task, wait_secs)
+    if report is None:
+        return admin.MaintenanceAnswer(state="running", report=None)
+    return admin.MaintenanceAnswer(state="done", report=admin.MaintenanceBody(**asdict(report)))
 
 
 @router.get("/status")
-async def status(_: Operator, s: _Services) -> dict[str, Any]:
+async def status(_: Operator, s: _Services) -> admin.StatusAnswer:
     """Engines and jobs, for `fluxions status`."""
-    return {"engines": [slot_json(slot) for slot in await s.engines.slots()], "jobs": asdict(await s.ledger.stats())}
-
-
-def _key(key: ApiKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "account": key.account,
-        "name": key.name,
-        "prefix": key.prefix,
-        "scopes": list(key.scopes),
-        "created_at": iso(key.created_at),
-        "revoked_at": iso(key.revoked_at) if key.revoked_at else None,
-    }
+    return admin.StatusAnswer(
+        engines=[admin.ModelBody.of(slot) for slot in await s.engines.slots()],
+        jobs=asdict(await s.ledger.maintenance.stats()),
+    )

@@ -1,4 +1,4 @@
-"""`/vui/voices` and `/vui/v1/tts`: text goes in, sound comes out."""
+"""`/vui/voices` and `/vui/v1/tts`: text to speech."""
 
 from __future__ import annotations
 
@@ -11,25 +11,19 @@ from fastapi.responses import Response
 from audio.encode import encode
 from schemas.api.speech import SpeechRequest, VoiceBody, VoiceList, audio_responses
 from schemas.domain import SPEECH_RATE_HZ
+from serve.gateway.audio_responses import CLIENT_CLOSED, SPEECH_TYPES, ClientGone, complete, streamed, until_gone
 from serve.gateway.auth import MaybeUser
-from serve.gateway.bodies import bounded
-from serve.gateway.carrying import SPEECH_TYPES, ClientGone, complete, streamed, until_gone
-from serve.gateway.services import Services, services
-from serve.tts.voices import BUILT_IN
+from serve.gateway.dependencies import Services, services
 
-_JSON_MAX_BYTES = 8 * 1024 * 1024
-"""A text at its limit with every character escaped is smaller."""
-_CLIENT_CLOSED = 499
-
-router = APIRouter(prefix="/vui", tags=["speech"], route_class=bounded(lambda _: _JSON_MAX_BYTES))
+router = APIRouter(prefix="/vui", tags=["speech"])
 
 _Services = Annotated[Services, Depends(services)]
 
 
 @router.get("/voices")
-async def list_voices() -> VoiceList:
-    """The built-in voices. No key needed."""
-    return VoiceList(voices=[VoiceBody.of(voice) for voice in BUILT_IN])
+async def list_voices(s: _Services) -> VoiceList:
+    """The built-in voices of this server's synthesiser, each with its language. No key needed."""
+    return VoiceList(voices=[VoiceBody.of(voice) for voice in s.speech.built_in])
 
 
 @router.get(
@@ -45,17 +39,23 @@ async def preview(voice_id: str, s: _Services) -> Response:
     return Response(wav, media_type=SPEECH_TYPES["wav"], headers={"Cache-Control": "public, max-age=3600"})
 
 
-@router.post("/v1/tts", response_class=Response, responses=audio_responses())
+@router.post(
+    "/v1/tts",
+    response_class=Response,
+    responses=audio_responses(),
+    openapi_extra={"security": [{}, {"APIKeyHeader": []}]},  # a key is needed for cloned voices only
+)
 async def tts(
     ask: SpeechRequest,
     request: Request,
     user: MaybeUser,
     s: _Services,
-    stream: Annotated[bool | None, Query(description="Send sound as it is made; also a field of the body.")] = None,
+    stream: Annotated[bool | None, Query(description="Send audio while it is rendered; also a field of the body.")] = None,
 ) -> Response:
-    """Speak a text: a complete file, or with `stream=1` sound as it is made.
+    """Speak a text: a complete file, or with `stream=1` audio while it is rendered.
 
-    Built-in voices need no key; a cloned one needs its account's. What is spoken with a key is kept in its history.
+    Built-in voices need no key; a cloned voice needs a key of its account. Renders with a key are stored in the account's
+    history.
     """
     account = user.account if user else None
     voice = await s.speech.voice(ask.voice, account)
@@ -71,4 +71,4 @@ async def tts(
         async with aclosing(rendering):
             return await until_gone(request.receive, complete(rendering, ask.response_format))
     except ClientGone:
-        return Response(status_code=_CLIENT_CLOSED)
+        return Response(status_code=CLIENT_CLOSED)

@@ -1,118 +1,156 @@
-"""`/submit`, `/transcriptions`: a recording goes in, a transcript comes out."""
+"""`/submit` and `/transcriptions`: recordings in, transcripts out."""
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import Field
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from audio.sniff import refuse
-from lakehouse.objects import audio_key
-from lakehouse.rows import job_from_row
+from formats.subtitles import SubtitleStyle
+from formats.transcript_files import FileFormat
+from schemas.api.parsing import validated, well_formed
 from schemas.api.transcription import (
     DeletedBody,
+    ProgressBody,
     QueryUrls,
     SubmitResponse,
+    SubmitUrl,
     TranscriptionBody,
     TranscriptionItem,
     TranscriptionList,
 )
-from schemas.domain import Job, JobOptions, JobStatus, NewJob, Transcript
-from schemas.errors import NotFound, PayloadTooLarge
-from schemas.speakers import MOST_SPEAKERS, speaker_hint
+from schemas.domain import Job, JobStatus
+from schemas.errors import InvalidParameter
 from schemas.times import iso
 from serve.gateway.auth import User
-from serve.gateway.routes.progress import progress_of
-from serve.gateway.services import Services, services
+from serve.gateway.dependencies import Services, services
+from serve.gateway.gate import declared_bytes
+from serve.gateway.idempotency import is_taken_over, submission_name
+from serve.gateway.request_bodies import body_of
+from serve.gateway.submit_query import UNNAMED, SubmitQuery
+from serve.gateway.transcript_responses import subtitle_style, transcript_file
+from serve.services.recording_uploads import with_header
+from serve.services.transcriptions import Submission
 
 router = APIRouter(tags=["transcription"])
 
+_ANY_TYPE = "application/octet-stream"
+_JSON_BYTES = 64 * 1024
+_RAW_BODY = {"requestBody": {"required": True, "content": {_ANY_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
 _Services = Annotated[Services, Depends(services)]
-_Speakers = Annotated[int, Field(ge=1, le=MOST_SPEAKERS)]
 _Id = Annotated[int, Path(ge=1, le=2**63 - 1, description="Transcription id.")]
 
 
-@router.post("/submit")
-@router.post("/akro/submit")
+@router.post("/submit", response_model_exclude_none=True, openapi_extra=_RAW_BODY)
+@router.post("/akro/submit", response_model_exclude_none=True, openapi_extra=_RAW_BODY)
 async def submit(
     request: Request,
     user: User,
     s: _Services,
-    non_speech: Annotated[bool, Query(description="Include non-speech sounds.")] = False,
-    filename: Annotated[str, Query(min_length=1, max_length=255, description="Name for the uploaded file.")] = "audio",
-    cache: Annotated[bool, Query(description="Use cached results for identical files.")] = True,
-    num_speakers: Annotated[_Speakers | None, Query(description="How many people speak, if that is known.")] = None,
-    min_speakers: Annotated[_Speakers | None, Query(description="At least so many people speak.")] = None,
-    max_speakers: Annotated[_Speakers | None, Query(description="At most so many people speak.")] = None,
+    query: Annotated[SubmitQuery, Query()],
 ) -> SubmitResponse:
-    """Send a recording as the raw body; get a job id at once and poll its status."""
-    speakers = speaker_hint(num_speakers, min_speakers, max_speakers)
-    limit = s.settings.limits.max_upload_bytes
-    if int(request.headers.get("content-length") or 0) > limit:
-        raise PayloadTooLarge(f"the recording is larger than the {limit} bytes accepted here; split it or compress it")
-    stored = await s.objects.put_stream(request.stream(), limit_bytes=limit)
-    try:
-        refuse(stored.head, stored.size_bytes)
-    except BaseException:
-        await s.objects.discard(stored)
-        raise
-    key = audio_key(user.account, stored.sha256)
-    await s.objects.adopt(stored, key)
-    job = await s.ledger.create_job(
-        NewJob(
-            account=user.account,
-            filename=filename,
-            content_type=request.headers.get("content-type", "application/octet-stream")[:255],
-            sha256=stored.sha256,
-            size_bytes=stored.size_bytes,
-            audio_key=key,
-            options=JobOptions(non_speech, speakers),
-            use_cache=cache,
-            engine_revision=s.engine_revision,
-            submission=uuid.uuid4().hex,
-        )
+    """Send a recording as the raw body; get a job id at once and poll its status.
+
+    Or send `{"url": …}` as `application/json`: the response comes once the server of the URL has answered, and the job
+    shows the progress of the download.
+    """
+    remote, query = await _remote(request, query)
+    options, raw = query.options(), query.raw_format()
+    submission = Submission(
+        account=user.account,
+        # The client's file name has precedence over the name that the recording's server gives.
+        filename="" if remote is not None and query.filename == UNNAMED else query.filename,
+        content_type=_ANY_TYPE if remote is not None else request.headers.get("content-type", _ANY_TYPE)[:255],
+        options=options,
+        use_cache=query.cache,
+        size_bytes=None if remote is not None else declared_bytes(request.headers),
+        name=submission_name(request),
+        is_repeated=is_taken_over(request),
     )
+
+    def as_file(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return chunks if raw is None else with_header(chunks, raw)
+
+    async with AsyncExitStack() as stack:
+        secret = None
+        if query.callback_url:
+            secret = await stack.enter_async_context(s.webhooks.callback(user.account, query.callback_url, submission.name))
+        if remote is not None:
+            count = partial(s.client_limits.take_bytes, user)
+            job = await s.remote_submissions.submit(submission, remote.url, count, as_file)
+        else:
+            chunks = await stack.enter_async_context(aclosing(request.stream()))
+            job = await s.transcriptions.submit(submission, as_file(chunks))
     here = f"{s.settings.server.url}/transcriptions/{job.id}"
     return SubmitResponse(
         id=job.id,
         status=job.status,
         created_at=iso(job.created_at),
-        original_audio_url=await s.signed_url(job.audio_key, job.filename),
+        original_audio_url=await _original_url(s, job),
         query_urls=QueryUrls(get=here, status=here),
         cached=job.cached,
+        callback_secret=secret,
     )
 
 
-@router.get("/transcriptions/{job_id}", response_model_exclude_none=True)
+async def _remote(request: Request, query: SubmitQuery) -> tuple[SubmitUrl | None, SubmitQuery]:
+    """The URL in a JSON body, and the options of query and body; None for other bodies.
+
+    An option in the query has precedence over the same option in the body. Raises InvalidRequest, InvalidParameter.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return None, query
+    sent = await body_of(request, _JSON_BYTES)
+    with well_formed():
+        body = orjson.loads(sent)
+        remote = validated(SubmitUrl, body)
+        options = {name: value for name, value in body.items() if name != "url"}
+        known = {field.alias or name for name, field in SubmitQuery.model_fields.items()}
+        if strange := sorted(options.keys() - known):
+            raise InvalidParameter(f"{strange[0][:80]}: there is no such option", param=strange[0][:80])
+        return remote, validated(SubmitQuery, options | query.model_dump(by_alias=True, exclude_unset=True))
+
+
+@router.get("/transcriptions/{job_id}", response_model=TranscriptionBody, response_model_exclude_none=True)
 async def get_transcription(
     job_id: _Id,
     user: User,
     s: _Services,
+    style: Annotated[SubtitleStyle, Depends(subtitle_style)],
     word_level_timestamps: Annotated[bool, Query(description="Include word-level timestamps in segments.")] = False,
-) -> TranscriptionBody:
-    """One job: its status and, when completed, the transcript with speakers and times."""
-    row = await s.history.get("transcriptions", user.account, job_id)
-    if row is None:
-        raise NotFound(f"there is no transcription {job_id} in your account", param="id")
-    job = job_from_row(row)
-    transcript = await _transcript(s, job)
+    fmt: Annotated[FileFormat | None, Query(alias="format", description="A file of this kind instead of JSON.")] = None,
+    name_speakers: Annotated[bool, Query(description="Name the speakers that your account knows.")] = False,
+) -> TranscriptionBody | Response:
+    """One job: its status and, when completed, the transcript with speakers and times.
+
+    With `format` the response is a file, and a job that is not completed is a 409.
+    """
+    job = await s.transcriptions.get(user.account, job_id)
+    transcript = await s.transcriptions.transcript(job)
+    names = await s.speakers.names(job, transcript) if name_speakers and transcript is not None else {}
+    if fmt is not None:
+        return transcript_file(job, transcript, fmt, style, names)
     audio_url = await s.signed_url(job.playback_key, f"{job.id}.opus") if job.playback_key else None
     body = TranscriptionBody.of(job, transcript, audio_url, words=word_level_timestamps)
+    if name_speakers and transcript is not None:
+        body.name_speakers(names)
     if job.status is JobStatus.PROCESSING:
-        body.progress = await progress_of(s, user.account, job_id)
+        progress = await s.transcriptions.progress(user.account, job_id)
+        body.progress = ProgressBody.of(progress) if progress else None
     return body
 
 
 @router.delete("/transcriptions/{job_id}")
 async def delete_transcription(job_id: _Id, user: User, s: _Services) -> DeletedBody:
-    """Delete a job in any state, for good: recording, result and rows are erased within seconds.
+    """Delete a job in any state, permanently: recording, result and rows are erased within seconds.
 
-    Older versions of the tables lose them at the next vacuum.
+    The next vacuum removes the rows from older versions of the tables.
     """
-    await s.ledger.delete_job(user.account, job_id)
+    await s.ledger.jobs.delete(user.account, job_id)
     return DeletedBody(id=job_id)
 
 
@@ -124,18 +162,14 @@ async def list_transcriptions(
     offset: Annotated[int, Query(ge=0, le=2**31, description="Pagination offset.")] = 0,
 ) -> TranscriptionList:
     """Your jobs, newest first."""
-    found = await s.history.slice("transcriptions", user.account, offset, limit)
-    jobs = [job_from_row(row) for row in found.rows]
+    jobs, total = await s.transcriptions.page(user.account, offset, limit)
     items = [TranscriptionItem.of(job, await _original_url(s, job)) for job in jobs]
-    return TranscriptionList(total=found.total, limit=limit, offset=offset, transcriptions=items)
+    return TranscriptionList(total=total, limit=limit, offset=offset, transcriptions=items)
 
 
 async def _original_url(s: Services, job: Job) -> str | None:
-    """None for a transcription that was brought in without its recording."""
+    """URL of the recording as it was sent.
+
+    None for an imported transcription, which has no recording, and while a recording is still being fetched.
+    """
     return await s.signed_url(job.audio_key, job.filename) if job.audio_key else None
-
-
-async def _transcript(s: Services, job: Job) -> Transcript | None:
-    if job.status is not JobStatus.COMPLETED or job.result_key is None:
-        return None
-    return Transcript.from_json(orjson.loads(await s.objects.get_bytes(job.result_key)))

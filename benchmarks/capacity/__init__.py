@@ -1,0 +1,1 @@
+"""Resources for a given load, from measured costs."""

@@ -1,0 +1,1 @@
+"""`fluxions bench quality`: scores of a profile's engines against references."""

@@ -1,0 +1,1 @@
+"""Simulated meetings and telephone calls with known speakers, for choosing and measuring diarization settings."""

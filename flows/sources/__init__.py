@@ -1,1 +1,0 @@
-"""What an archive is made of: folders, globs, buckets, manifests; streams of entries that nobody holds all at once."""

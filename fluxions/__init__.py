@@ -1,0 +1,1 @@
+"""The import package for client programs; see `fluxions.client`."""

@@ -1,0 +1,128 @@
+"""Follows one table from another process: a snapshot of the table, and the rows acknowledged since.
+
+Before each read the reader requests from the ledger the rows it lacks. Reads that arrive during such a request wait for
+the next request and share it, because the answer to the first could lack rows acknowledged before they arrived. So each
+table has at most one request in progress, however many reads there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from lakehouse.history.index_files import IndexFiles
+from lakehouse.history.row_group_cache import RowGroupCache
+from lakehouse.history.snapshot import Snapshot
+from lakehouse.history.tail import AccountView, Tail
+from lakehouse.ledger.change_log import Changes, Position
+from schemas.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+REFRESH_ROWS = 1024
+"""After this many acknowledged rows a new snapshot is opened in the background."""
+REFRESH_SECS = 300.0
+"""After this time a new snapshot is opened. The time must be well below the time for which vacuum keeps old files."""
+
+
+class ChangeSource(Protocol):
+    """The part of `lakehouse.ledger.interface.RecordLedger` that readers need."""
+
+    async def changes(self, since: Mapping[str, Position | None]) -> dict[str, Changes]:
+        """By table, the rows acknowledged after a position; None asks for a position to start from."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    snapshot: Snapshot
+    tail: Tail
+    position: Position
+    opened_at: float
+
+
+class Follower:
+    """Follows one table, on one event loop. Nothing is opened before the first read."""
+
+    def __init__(
+        self, table: str, uri: str, source: ChangeSource, cache: RowGroupCache, indexes: IndexFiles | None
+    ) -> None:
+        self._table = table
+        self._uri = uri
+        self._source = source
+        self._cache = cache
+        self._indexes = indexes
+        self._state: _State | None = None
+        self._next: _State | None = None
+        self._refresh: asyncio.Task[None] | None = None
+        self._round: asyncio.Task[_State] | None = None
+        self._lock = asyncio.Lock()
+
+    async def view(self, account: str) -> AccountView:
+        """An account's rows, including everything acknowledged before this call. Raises Unavailable without a ledger."""
+        if self._round is None:
+            self._round = asyncio.create_task(self._catch_up())
+        state = await asyncio.shield(self._round)
+        return AccountView(account, state.snapshot, state.tail.of(account))
+
+    async def reopen(self, failed: Snapshot) -> None:
+        """Replace the snapshot ``failed``, whose files were vacuumed, unless that was done already."""
+        async with self._lock:
+            if self._state is not None and self._state.snapshot is failed:
+                self._state = await self._open(failed)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The present snapshot; None before the first read."""
+        return self._state.snapshot if self._state else None
+
+    async def close(self) -> None:
+        """Stop opening snapshots."""
+        if self._refresh is not None:
+            self._refresh.cancel()
+            await asyncio.wait([self._refresh])
+
+    async def _catch_up(self) -> _State:
+        async with self._lock:
+            self._round = None
+            if self._next is not None:
+                self._state, self._next = self._next, None
+            if self._state is None:
+                self._state = await self._open(None)
+                return self._state
+            changes = (await self._source.changes({self._table: self._state.position}))[self._table]
+            if changes.version is None:
+                self._state.tail.add(changes.rows)
+                self._state = _State(self._state.snapshot, self._state.tail, changes.position, self._state.opened_at)
+            else:
+                self._state = await self._opened(changes, self._state.snapshot)
+            self._refresh_if_due(self._state)
+            return self._state
+
+    def _refresh_if_due(self, state: _State) -> None:
+        due = state.tail.num_rows >= REFRESH_ROWS or time.monotonic() - state.opened_at >= REFRESH_SECS
+        if due and self._next is None and (self._refresh is None or self._refresh.done()):
+            self._refresh = asyncio.create_task(self._prepare(state.snapshot), name=f"refresh-{self._table}")
+
+    async def _prepare(self, previous: Snapshot) -> None:
+        try:
+            self._next = await self._open(previous)
+        except Exception:
+            # The present snapshot stays correct, with more rows over it; the next read tries again.
+            log.exception("opening a newer snapshot of %s failed", self._table)
+
+    async def _open(self, previous: Snapshot | None) -> _State:
+        return await self._opened((await self._source.changes({self._table: None}))[self._table], previous)
+
+    async def _opened(self, changes: Changes, previous: Snapshot | None) -> _State:
+        opened_at = time.monotonic()
+        snapshot = await asyncio.to_thread(Snapshot.open, self._uri, self._table, self._cache, previous, self._indexes)
+        if changes.version is not None and snapshot.version < changes.version:
+            raise Unavailable(f"the table {self._table} is not up to date at its store yet; try again", retry_after_secs=1)
+        tail = Tail(snapshot.spec, snapshot.schema)
+        tail.add(changes.rows)
+        return _State(snapshot, tail, changes.position, opened_at)

@@ -1,0 +1,1 @@
+"""Webhooks in the ledger: endpoints and deliveries."""

@@ -1,0 +1,52 @@
+"""Flushing the files of a local Delta table to disk; delta-rs does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+from lakehouse.storage.fsync import fsync_path, write_anew
+from lakehouse.tables.delta_log import entry_path
+
+
+def fsync_commits(table: Path, first: int, last: int) -> None:
+    """Flush versions ``first`` to ``last`` of a local Delta table: data files, log files, and their folders."""
+    for path in _files(table, first, last):
+        fsync_path(path)
+    _fsync_folders(table)
+
+
+def write_commits_anew(table: Path, first: int, last: int) -> None:
+    """Make versions durable whose flush failed: each of their files is written anew, see `write_anew`.
+
+    Raises OSError, or ValueError if a file that could not be flushed can no longer be read.
+    """
+    for path in _files(table, first, last):
+        write_anew(path)
+    _fsync_folders(table)
+
+
+def _files(table: Path, first: int, last: int) -> Iterator[Path]:
+    """The data files of each version, then its log file."""
+    for version in range(first, last + 1):
+        entry = table / entry_path(version)
+        for line in entry.read_bytes().splitlines():
+            action = json.loads(line)
+            if "add" in action:
+                yield table / unquote(action["add"]["path"])
+        yield entry
+
+
+def _fsync_folders(table: Path) -> None:
+    fsync_path(table)
+    fsync_path(table / "_delta_log")
+
+
+def fsync_checkpoint(table: Path, version: int) -> None:
+    """Flush a checkpoint. Log files before it may be cleaned up later, so from then on readers depend on it."""
+    log = table / "_delta_log"
+    for path in (*log.glob(f"{version:020d}.checkpoint*.parquet"), log / "_last_checkpoint"):
+        fsync_path(path)
+    fsync_path(log)

@@ -1,0 +1,1 @@
+"""The Realtime protocol: session configuration, client events, server events. Source: `openai.types.realtime`."""

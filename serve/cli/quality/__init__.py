@@ -1,1 +1,0 @@
-"""`fluxions bench quality`: what the engines of a profile hear, against references."""

@@ -1,0 +1,1 @@
+"""Detectors of the end of a speaker's turn."""

@@ -1,0 +1,1 @@
+"""Language models: llama.cpp in this process, or any chat completions endpoint."""

@@ -1,0 +1,1 @@
+"""Text normalisation for speech: cutting, marks, and numbers and symbols as words."""

@@ -1,0 +1,1 @@
+"""Checks whether rendered speech has the words of its text."""

@@ -1,0 +1,1 @@
+"""Live transcription of streamed audio."""

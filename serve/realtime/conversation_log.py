@@ -1,0 +1,209 @@
+"""Writes a session into its account's history: finished turns, tool calls, and the audio of both sides.
+
+A response is finished when, by the clock, it has been played, or when it was interrupted. Only then is it known how much
+of the response was heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Final, Protocol
+
+import orjson
+
+from audio.pcm import to_int16
+from audio.resample import Resampler
+from audio.wire_formats import WireFormat, bytes_per_sample, decode, rate_of
+from schemas.domain import SPEECH_RATE_HZ, Seconds
+from schemas.records import ConversationTurn, ToolCall, TurnLatencies
+from serve.realtime.items import Item, SpokenContent
+from serve.realtime.response import Response
+from telemetry.metrics import AUDIO, TURN_LATENCY
+
+_CUT_SECS: Final[Seconds] = 1.0
+"""How long a client may take to truncate an interrupted response."""
+_DRIFT_SECS: Final[Seconds] = 0.5
+"""Pause of the client's stream after which further audio is placed by the clock."""
+
+
+class RecordedConversation(Protocol):
+    """See `serve.services.conversation_recorder.RecordedConversation`."""
+
+    def turn(self, turn: ConversationTurn) -> None:
+        """Record a finished turn."""
+        ...
+
+    def tool_call(self, call: ToolCall) -> None:
+        """Record a tool call."""
+        ...
+
+    def user_sound(self, at_secs: Seconds, pcm: bytes) -> None:
+        """Add the user's audio, s16le at 24 kHz mono."""
+        ...
+
+    def model_sound(self, at_secs: Seconds, pcm: bytes) -> None:
+        """Add the model's audio at the time at which it is played."""
+        ...
+
+    def cut_model_sound(self, at_secs: Seconds) -> None:
+        """Remove the model's audio after that time."""
+        ...
+
+    async def end(self, *, duration_secs: Seconds, cost_usd: float | None) -> None:
+        """End the conversation."""
+        ...
+
+
+class ConversationLog:
+    """The log of one session. Times are on its clock, which begins at 0. For the session's event loop only."""
+
+    def __init__(
+        self, record: RecordedConversation, clock: Callable[[], Seconds], usd_per_hour: float, usd_per_char: float
+    ) -> None:
+        self._record = record
+        self._clock = clock
+        self._began = clock()
+        self._usd_per_hour = usd_per_hour
+        self._usd_per_char = usd_per_char
+        self._spoken_chars = 0
+        self._heard_secs: Seconds = 0.0
+        self._speech_ended: Seconds | None = None
+        """End of the speech of the user's latest turn."""
+        self._turn_ended: Seconds | None = None
+        self._waiting: dict[str, tuple[Response, asyncio.TimerHandle]] = {}
+        """Responses that are still playing, by the ids of their items."""
+        self._calls: dict[str, tuple[Item, dt.datetime]] = {}
+        self._resampler = Resampler(SPEECH_RATE_HZ)
+        self._user_at: Seconds = 0.0
+        self._model_at: Seconds = 0.0
+
+    @property
+    def _now(self) -> Seconds:
+        return self._clock() - self._began
+
+    def user_sound(self, sound: bytes, form: WireFormat) -> None:
+        """Audio that the client appended, in its format."""
+        whole = len(sound) - len(sound) % bytes_per_sample(form)
+        samples = self._resampler.feed(decode(sound[:whole], form), rate_of(form))
+        secs = len(samples) / SPEECH_RATE_HZ
+        if abs(self._now - secs - self._user_at) > _DRIFT_SECS:
+            self._user_at = max(self._user_at, self._now - secs)
+        self._record.user_sound(self._user_at, to_int16(samples).tobytes())
+        self._user_at += secs
+        self._heard_secs += secs
+        AUDIO.labels("in", "realtime").inc(secs)
+
+    def model_sound(self, pcm: bytes) -> None:
+        """Audio sent to the client, s16le at 24 kHz mono; it plays after the audio sent before it."""
+        self._model_at = max(self._model_at, self._now)
+        self._record.model_sound(self._model_at, pcm)
+        self._model_at += len(pcm) / 2 / SPEECH_RATE_HZ
+
+    def turn_ended(self, silence_secs: Seconds) -> None:
+        """The user's turn ended after that much silence."""
+        self._turn_ended = self._now
+        self._speech_ended = self._now - silence_secs
+
+    def user_said(self, text: str) -> None:
+        """The transcript of a user turn."""
+        if text.strip():
+            self._record.turn(ConversationTurn("user", text, _utc_now()))
+
+    def answered(self, response: Response, playing_secs: Seconds, *, was_cut: bool) -> None:
+        """A response is complete; it is recorded after its playback, or shortly after its interruption."""
+        for call in response.calls:
+            if call.item.status == "completed":
+                self._calls[call.item.call_id] = (call.item, _utc_now())
+        message = response.message
+        if message is None:
+            return
+        self._finish(message.id)
+        wait = _CUT_SECS if was_cut else playing_secs
+        handle = asyncio.get_running_loop().call_later(wait, self._finish, message.id)
+        self._waiting[message.id] = response, handle
+
+    def interrupted(self) -> None:
+        """The user interrupts: the playing response is recorded soon."""
+        self._record.cut_model_sound(self._now)
+        self._model_at = min(self._model_at, self._now)
+        for item_id, (response, handle) in list(self._waiting.items()):
+            handle.cancel()
+            again = asyncio.get_running_loop().call_later(_CUT_SECS, self._finish, item_id)
+            self._waiting[item_id] = response, again
+
+    def tool_returned(self, call_id: str, result: str) -> None:
+        """The client sent the result of a call."""
+        if (found := self._calls.pop(call_id, None)) is not None:
+            self._write_call(*found, result)
+
+    def _write_call(self, item: Item, called_at: dt.datetime, result: str | None) -> None:
+        arguments: Any = orjson.loads(item.arguments)
+        self._record.tool_call(ToolCall(item.name, arguments, result, called_at))
+
+    def _finish(self, item_id: str) -> None:
+        found = self._waiting.pop(item_id, None)
+        if found is None:
+            return
+        response, handle = found
+        handle.cancel()
+        message = response.message
+        if message is None:
+            return
+        part = message.content[0]
+        said, heard = (part.transcript, part.known()) if isinstance(part, SpokenContent) else (part.known(), part.known())
+        self._spoken_chars += len(said) if isinstance(part, SpokenContent) else 0
+        turn = ConversationTurn(
+            "assistant",
+            heard,
+            _utc_now(),
+            latencies=self._latencies(response),
+            words_said=len(said.split()),
+            words_heard=len(heard.split()),
+            interrupted=response.status == "cancelled" or len(heard) < len(said.rstrip()),
+        )
+        self._record.turn(turn)
+        _observe(turn.latencies)
+
+    def _latencies(self, response: Response) -> TurnLatencies:
+        """Latencies of a response from the end of speech; empty if it does not respond to speech."""
+        origin = response.times.speech_ended
+        if origin is None:
+            return TurnLatencies()
+        times = response.times
+
+        def after(at: Seconds | None) -> Seconds | None:
+            return None if at is None else max(0.0, at - origin)
+
+        return TurnLatencies(
+            after(times.turn_ended), after(times.first_token), after(times.first_made), after(times.first_sound)
+        )
+
+    def begin_answer(self, response: Response) -> None:
+        """A response to the latest turn begins to count."""
+        if self._speech_ended is not None and self._turn_ended is not None:
+            response.times.speech_ended = self._began + self._speech_ended
+            response.times.turn_ended = self._began + self._turn_ended
+        self._speech_ended = None
+
+    async def end(self) -> None:
+        """Record the remaining turns, and end the conversation."""
+        for item_id in list(self._waiting):
+            self._finish(item_id)
+        for item, called_at in self._calls.values():
+            self._write_call(item, called_at, None)
+        self._calls.clear()
+        cost = self._heard_secs * self._usd_per_hour / 3600 + self._spoken_chars * self._usd_per_char
+        await self._record.end(duration_secs=self._now, cost_usd=round(cost, 9))
+
+
+def _observe(latencies: TurnLatencies) -> None:
+    for step, secs in asdict(latencies).items():
+        if secs is not None:
+            TURN_LATENCY.labels(step.removesuffix("_secs")).observe(secs)
+
+
+def _utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

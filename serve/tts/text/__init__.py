@@ -1,1 +1,0 @@
-"""Text as a reader says it: where it is cut, what is marked in it, how it is spelled out."""

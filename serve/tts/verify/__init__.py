@@ -1,1 +1,0 @@
-"""Whether rendered speech says its text."""

@@ -1,0 +1,90 @@
+// A transcript in memory: its segments, words in order of time, corrections, and where a text is said.
+
+const UNSURE = 0.5;
+const ROUNDED_SECS = 0.001; // searches, and the clocks of players, round the time of a word
+
+export class Transcript {
+  /** `segments` as the API gives them, with words; `corrections` as `/corrections` does. */
+  constructor(segments, corrections) {
+    this.segments = segments;
+    this.correct(corrections);
+    const count = segments.reduce((sum, segment) => sum + words(segment).length, 0);
+    const order = new Array(count);
+    let at = 0;
+    segments.forEach((segment, s) => words(segment).forEach((word, w) => (order[at++] = { s, w, start: word.start, end: word.end })));
+    this.order = order.sort((a, b) => a.start - b.start);
+  }
+
+  /** Takes over a revision of corrections. */
+  correct(corrections) {
+    this.corrections = corrections;
+    this.corrected = new Map(corrections.words.map((one) => [`${one.segment}:${one.word}`, one.text]));
+    this.searchable = [];
+  }
+
+  get speakers() {
+    return [...new Set(this.segments.map((segment) => segment.speaker))].sort((a, b) => a - b);
+  }
+
+  /** The text of a word as it is shown. */
+  text(s, w) {
+    return this.corrected.get(`${s}:${w}`) ?? words(this.segments[s])[w].word;
+  }
+
+  isCorrected(s, w) {
+    return this.corrected.has(`${s}:${w}`);
+  }
+
+  isUnsure(s, w) {
+    return words(this.segments[s])[w].confidence < UNSURE && !this.isCorrected(s, w);
+  }
+
+  /** Index in `order` of the last word that begins by `secs`, which may be rounded; -1 before the first. */
+  indexAt(secs) {
+    const by = secs + ROUNDED_SECS;
+    let [low, high] = [0, this.order.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.order[middle].start <= by) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  /** Places where `query` is said: `{s, from, to}`, words `from` to `to` of segment `s`, in order. */
+  find(query) {
+    const wanted = query.trim().toLowerCase();
+    if (!wanted) return [];
+    return this.segments.flatMap((segment, s) => this.#findIn(segment, s, wanted));
+  }
+
+  #findIn(segment, s, wanted) {
+    const { text, starts } = (this.searchable[s] ??= this.#searchable(segment, s));
+    const found = [];
+    for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, at + wanted.length)) {
+      found.push({ s, from: lastAtMost(starts, at), to: lastAtMost(starts, at + wanted.length - 1) });
+    }
+    return found;
+  }
+
+  /** A segment in lower case, and where in it each word begins. */
+  #searchable(segment, s) {
+    const starts = [];
+    let text = "";
+    words(segment).forEach((_, w) => {
+      starts.push(text.length);
+      text += `${this.text(s, w).trim().toLowerCase()} `;
+    });
+    return { text, starts };
+  }
+}
+
+function words(segment) {
+  return segment.words ?? [];
+}
+
+function lastAtMost(starts, value) {
+  let index = 0;
+  while (index + 1 < starts.length && starts[index + 1] <= value) index += 1;
+  return index;
+}

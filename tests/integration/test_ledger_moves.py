@@ -1,0 +1,127 @@
+"""The ledger on three hosts: it is paused, then its host is cut off; it moves, and no acknowledged job is lost or doubled.
+
+Asked for by ``FLUXIONS_TEST_HOSTS=1``, as it makes network namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lakehouse.storage.location import Location
+from tests.support.hosts import Host, network, why_not
+from tests.support.hosts_stores import bucket
+from tests.support.processes import ROOT, without
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(os.environ.get("FLUXIONS_TEST_HOSTS") != "1", reason="set FLUXIONS_TEST_HOSTS=1 to run it"),
+]
+
+START_SECS = 400.0
+MOVE_SECS = 120.0
+"""Far more than it takes, on a machine that has other things to do; how long it took is printed."""
+
+
+class Client:
+    """The output of a client that creates jobs: what was acknowledged, and the longest wait for it."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def acknowledged(self) -> list[tuple[int, str, float]]:
+        lines = self.out.read_text().splitlines()[:-1] if self.out.exists() else []
+        found = [line.split() for line in lines if ".wav " in line]
+        return [(int(number), name, float(secs)) for number, name, secs in found]
+
+    def wait(self, more: int, secs: float = MOVE_SECS) -> float:
+        """Wait for so many more; returns the longest of their waits, s."""
+        before, deadline = len(self.acknowledged()), time.monotonic() + secs
+        while len(found := self.acknowledged()) < before + more:
+            assert time.monotonic() < deadline, self.out.read_text()[-3000:]
+            time.sleep(0.1)
+        return max(one[2] for one in found[before:])
+
+
+def ledger_pid(host: Host) -> int | None:
+    for pid in host.pids():
+        try:
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::LedgerActor"):
+                return pid
+        except OSError:
+            continue
+    return None
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[tuple[tuple[Host, ...], Client, dict[str, str]]]:
+    if missing := why_not():
+        pytest.skip(missing)
+    with network(3) as net, bucket(net.gateway) as storage, ExitStack() as stack:
+        common = without("FLUXIONS_", "RAY_", "PREFECT_") | storage | {"PYTHONPATH": str(ROOT)}
+        common |= {"FLUXIONS_CLUSTER_SECRET_FILE": str(tmp_path / "secret"), "FLUXIONS_FSYNC": "0"}
+
+        def start(host: Host, what: list[str], roles: str, name: str) -> None:
+            home = tmp_path / host.name
+            env = common | {"FLUXIONS_HOME": str(home), "FLUXIONS_NODE_ADDRESS": host.address, "FLUXIONS_NODE_ROLES": roles}
+            command = [sys.executable, "-m", "tests.support.ray_machine", *what]
+            with (tmp_path / name).open("wb") as out:
+                process = host.start(
+                    command, env=env, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                )
+            stack.callback(process.wait)
+            stack.callback(host.power_off)
+
+        head, *others = net.hosts
+        start(head, ["ray"], "gateway", "head")
+        deadline = time.monotonic() + START_SECS
+        while not (tmp_path / "secret").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        for host in others:
+            start(host, ["ray", f"{head.address}:6380"], "ledger", host.name + ".out")
+        start(head, ["client"], "gateway", "client")
+        client = Client(tmp_path / "client")
+        client.wait(5, START_SECS)
+        yield net.hosts, client, storage
+
+
+def test_a_ledger_that_is_paused_and_one_that_is_cut_off_are_replaced(
+    hosts: tuple[tuple[Host, ...], Client, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, *others), client, storage = hosts
+    keeper = next(host for host in others if ledger_pid(host))
+    pid = ledger_pid(keeper)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    print(f"longest wait with a paused ledger: {client.wait(5):.1f} s")  # noqa: T201
+    keeper = next(host for host in others if (found := ledger_pid(host)) and found != pid)
+    keeper.cut()
+    print(f"longest wait with a ledger that is cut off: {client.wait(5):.1f} s")  # noqa: T201
+    (other,) = (host for host in others if host is not keeper)
+    assert ledger_pid(other)
+    acknowledged = client.acknowledged()
+    for name, value in storage.items():
+        monkeypatch.setenv(name, value)
+    stored = jobs(storage["FLUXIONS_STORAGE_URL"])
+    ids = [number for number, _, _ in acknowledged]
+    assert len(ids) == len(set(ids))
+    names = [name for _, name in stored]
+    assert len(names) == len(set(names)), "a job was created twice"
+    assert set(stored) >= {(number, name) for number, name, _ in acknowledged}
+
+
+def jobs(root: str) -> list[tuple[int, str]]:
+    """(id, name) of every job in the table of events, each once for its creation."""
+    uri = Location(root, False).table_uri("job_events")
+    rows = pl.scan_delta(uri).filter(pl.col("status") == "submitted").select("id", "filename").collect()
+    return [(row[0], row[1]) for row in rows.iter_rows()]

@@ -1,0 +1,103 @@
+"""Conversations of the page: by microphone, by push-to-talk, in writing, with tools, and found in the history."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from tests.studio.conftest import Visit
+from tests.studio.sound import hear_sentence
+from tests.support.realtime_kit import calling, written
+
+pytestmark = pytest.mark.contract
+
+HEARD_MILLIS = 120_000
+"""Everything of a conversation runs in real time on this machine: microphone, engines and sound."""
+LOUD = "() => Number(document.querySelector('.orb').style.getPropertyValue('--level')) > 0.3"
+
+
+def started(visit: Visit, *options: str) -> Page:
+    page = visit.page("talk")
+    page.set_default_timeout(HEARD_MILLIS)
+    if options:
+        page.get_by_text("Options").click()
+        for option in options:
+            page.get_by_label(option).check()
+    page.get_by_role("button", name="Start talking").click()
+    page.get_by_role("button", name="End", exact=True).wait_for()
+    return page
+
+
+def test_what_is_said_and_answered_is_captioned_timed_and_in_the_history(visit: Visit) -> None:
+    page = started(visit)
+    page.wait_for_function(LOUD)
+    # On a loaded machine parts of a turn may be lost; the microphone says it again.
+    user = page.locator("li[data-role=user]").filter(has_text="weather").first
+    answer = page.locator("li[data-role=assistant]").first
+    expect(user).to_be_visible(timeout=HEARD_MILLIS)
+    expect(answer).to_contain_text("Well, yes.", timeout=HEARD_MILLIS)
+    expect(answer).to_contain_text("answered after", timeout=HEARD_MILLIS)
+    bars = answer.locator(".latency i")
+    expect(bars).to_have_count(3)
+    widths = bars.evaluate_all("all => all.map((bar) => parseFloat(bar.style.width))")
+    assert sum(widths) > 0
+    page.get_by_role("button", name="End", exact=True).click()
+    page.get_by_role("link", name="Open it in the history").click()
+    expect(page.get_by_role("heading", name="Conversation")).to_be_visible()
+    expect(user).to_be_visible()
+    page.wait_for_function("() => document.querySelector('audio')?.duration > 1")
+
+
+def test_speech_interrupts_an_answer(visit: Visit) -> None:
+    long = written(*("And then it went on and on. " for _ in range(60)))
+    # An answer may be prepared before the turn has ended, and be discarded.
+    visit.studio.model.answers += [long] * 12
+    page = started(visit)
+    answers = page.locator("li[data-role=assistant]")
+    expect(answers.first).to_contain_text("on and on", timeout=HEARD_MILLIS)
+    # The microphone says its sentence again some seconds later, while the answer is far from its end.
+    expect(answers.nth(1)).to_contain_text("on and on", timeout=HEARD_MILLIS)
+    assert answers.first.inner_text().count("on and on") < 60
+    page.get_by_role("button", name="End", exact=True).click()
+    visit.studio.model.answers.clear()
+
+
+def test_push_to_talk_sends_what_is_said_while_it_is_held(visit: Visit) -> None:
+    page = started(visit, "Push to talk")
+    page.get_by_role("button", name="Hold to talk").focus()
+    page.keyboard.down("Space")
+    hear_sentence(page.locator(".orb"))
+    page.keyboard.up("Space")
+    expect(page.locator("li[data-role=user] p").first).not_to_be_empty(timeout=HEARD_MILLIS)
+    expect(page.locator("li[data-role=assistant]").first).to_contain_text("Well, yes.", timeout=HEARD_MILLIS)
+
+
+def test_a_written_turn_may_use_a_tool_of_the_page(visit: Visit) -> None:
+    visit.studio.model.answers += [
+        calling(("search_history", '{"query": "nothing like it"}')),
+        written("Nothing was said."),
+    ]
+    page = started(visit, "Push to talk", "Let the model")
+    page.get_by_label("Or write something").fill("What did I say about it?")
+    page.keyboard.press("Enter")
+    expect(page.locator("li[data-role=tool]")).to_contain_text("nothing was found", timeout=HEARD_MILLIS)
+    expect(page.locator("li[data-role=assistant]").last).to_contain_text("Nothing was said.", timeout=HEARD_MILLIS)
+
+
+def test_a_lost_connection_is_said_and_another_conversation_can_begin(visit: Visit) -> None:
+    sockets: list[WebSocketRoute] = []
+
+    def pass_on(socket: WebSocketRoute) -> None:
+        socket.connect_to_server()
+        sockets.append(socket)
+
+    page = visit.page("talk")
+    page.route_web_socket("**/v1/realtime*", pass_on)
+    start = page.get_by_role("button", name="Start talking")
+    start.click()
+    page.get_by_role("button", name="End", exact=True).wait_for()
+    sockets[0].close()
+    expect(page.get_by_role("alert")).to_have_text("The connection was lost. Start again to go on talking.")
+    start.click()
+    page.get_by_role("button", name="End", exact=True).wait_for()
+    expect(page.get_by_role("alert")).to_have_count(0)

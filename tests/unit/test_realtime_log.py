@@ -1,0 +1,121 @@
+"""The record of a realtime session in its account's history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from schemas.domain import SPEECH_RATE_HZ
+from schemas.records import ConversationTurn, ToolCall
+from serve.realtime.conversation_log import ConversationLog
+from tests.support.realtime_kit import SECS_PER_WORD, TEXT, WEATHER, Clock, ScriptedEngines, Talk, calling, written
+from tests.unit.test_realtime_audio_in import TURN, spoken
+
+pytestmark = pytest.mark.unit
+
+ANSWER = "The sky is blue. It was grey in the morning."
+
+
+@dataclass
+class Noted:
+    """A `serve.realtime.conversation_log.RecordedConversation` that records its calls."""
+
+    turns: list[ConversationTurn] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    user: list[tuple[float, bytes]] = field(default_factory=list)
+    model: list[tuple[float, bytes]] = field(default_factory=list)
+    cuts: list[float] = field(default_factory=list)
+    ended: list[tuple[float, float | None]] = field(default_factory=list)
+
+    def turn(self, turn: ConversationTurn) -> None:
+        self.turns.append(turn)
+
+    def tool_call(self, call: ToolCall) -> None:
+        self.calls.append(call)
+
+    def user_sound(self, at_secs: float, pcm: bytes) -> None:
+        self.user.append((at_secs, pcm))
+
+    def model_sound(self, at_secs: float, pcm: bytes) -> None:
+        self.model.append((at_secs, pcm))
+
+    def cut_model_sound(self, at_secs: float) -> None:
+        self.cuts.append(at_secs)
+
+    async def end(self, *, duration_secs: float, cost_usd: float | None) -> None:
+        self.ended.append((duration_secs, cost_usd))
+
+
+def logged(engines: ScriptedEngines) -> tuple[Talk, Noted]:
+    clock, noted = Clock(), Noted()
+    return Talk(engines, clock=clock, log=ConversationLog(noted, clock, 3600.0, 0.01)), noted
+
+
+async def test_a_spoken_turn_and_its_answer_are_written_with_their_latencies() -> None:
+    talk, noted = logged(ScriptedEngines([written(ANSWER)], hears=["How is the weather?"]))
+    async with talk:
+        await talk.hear(spoken(TURN, 0.5, 1.0))
+        await talk.until("response.done")
+        talk.clock.now += 20
+    user, answer = noted.turns
+    assert (user.role, user.text) == ("user", "How is the weather?")
+    assert (answer.role, answer.text) == ("assistant", ANSWER)
+    words = len(ANSWER.split())
+    assert (answer.words_said, answer.words_heard, answer.interrupted) == (words, words, False)
+    times = answer.latencies
+    # The clock stands still in this test: all that passed was silence.
+    assert times.end_of_turn_secs == pytest.approx(0.5, abs=0.05)
+    assert times.end_of_turn_secs == times.first_token_secs == times.first_sound_secs == times.first_sent_secs
+    heard_secs = sum(len(pcm) for _, pcm in noted.user) / 2 / SPEECH_RATE_HZ
+    assert heard_secs == pytest.approx(len(spoken(TURN, 0.5, 1.0)) / SPEECH_RATE_HZ, abs=0.01)
+    ends = [at + len(pcm) / 2 / SPEECH_RATE_HZ for at, pcm in noted.model]
+    assert [at for at, _ in noted.model] == pytest.approx([0.0, *ends[:-1]])
+    assert ends[-1] == pytest.approx(SECS_PER_WORD * words)
+    ((duration, cost),) = noted.ended
+    assert duration == pytest.approx(20.0)
+    assert cost == pytest.approx(heard_secs + 0.01 * len(ANSWER))
+
+
+async def test_of_an_interrupted_response_only_the_part_that_was_heard_is_recorded() -> None:
+    talk, noted = logged(ScriptedEngines([written(ANSWER)]))
+    async with talk:
+        await talk.say("How is the weather?")
+        done = await talk.ask()
+        talk.clock.now += 6.5 * SECS_PER_WORD
+        item_id = done["response"]["output"][0]["id"]
+        await talk.hear(spoken(TURN, 0.0, 0.0))
+        played_ms = round(6500 * SECS_PER_WORD)
+        await talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=played_ms)
+    answer = next(turn for turn in noted.turns if turn.role == "assistant")
+    assert answer.text.startswith("The sky is blue.")
+    assert "morning" not in answer.text
+    assert answer.interrupted is True
+    assert answer.words_heard is not None
+    assert answer.words_said is not None
+    assert 4 <= answer.words_heard < answer.words_said
+    assert noted.cuts[0] == pytest.approx(6.5 * SECS_PER_WORD)
+
+
+async def test_tool_calls_are_written_with_their_results_or_without() -> None:
+    asked = calling(("get_weather", '{"city": "Oslo"}'), ("get_weather", '{"city": "Rome"}'))
+    talk, noted = logged(ScriptedEngines([asked]))
+    async with talk:
+        await talk.update(tools=[WEATHER], **TEXT)
+        await talk.say("Oslo and Rome?")
+        await talk.ask()
+        output = {"type": "function_call_output", "call_id": "call_0", "output": "rain"}
+        await talk.send("conversation.item.create", item=output)
+    assert [(call.tool, call.args, call.result) for call in noted.calls] == [
+        ("get_weather", {"city": "Oslo"}, "rain"),
+        ("get_weather", {"city": "Rome"}, None),
+    ]
+    assert [turn.role for turn in noted.turns] == ["user"]
+
+
+async def test_responses_beside_the_conversation_are_not_written() -> None:
+    talk, noted = logged(ScriptedEngines([written("Aside.")]))
+    async with talk:
+        await talk.ask(conversation="none", **TEXT)
+    assert noted.turns == []
+    assert len(noted.ended) == 1
