@@ -53,8 +53,13 @@ run: setup ## Start everything in the foreground; Ctrl-C stops it (PROFILE=cpu|g
 
 test: lint check ## Install everything, check style and types, run every test that needs no GPU
 
+# Two processes start whole platforms beside each other, and a slow machine then misses a deadline that a test has.
+# What failed is therefore run once more, alone; what fails again fails the whole. Exit status 1 is "some tests failed".
 check: $(DEV) ## Run the tests alone, in two processes (ARGS="tests/unit -k ledger" chooses some, in one)
-	$(BIN)/pytest $(or $(ARGS),-n 2)
+	@$(BIN)/pytest $(or $(ARGS),-n 2) || { status=$$?; \
+		$(if $(ARGS),exit,[ $$status = 1 ] || exit) $$status; \
+		echo "Running the failed tests again, alone. One that passes now depends on the machine's load: mend it."; \
+		$(BIN)/pytest --last-failed --last-failed-no-failures none --verbose; }
 
 lint: $(DEV) ## Check style, formatting and types
 	$(BIN)/ruff check .
