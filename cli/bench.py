@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +12,11 @@ from cli import bench_parts
 from cli.bench_output import print_measures
 from cli.options import HomeOption, JsonOption, KeyOption, UrlOption, help_if_alone, load_settings, locate
 from cli.output import FAILED, note
+
+if TYPE_CHECKING:
+    import psutil
+
+    from clients.public import Target
 
 app = typer.Typer(
     callback=help_if_alone,
@@ -302,13 +308,31 @@ def leaks(
 ) -> None:
     """Measure what processes of HOME's server still hold after many aborted uploads, streams and renders."""
     from benchmarks.platform.leaks import measure
+
+    target, processes = _instance_in(home)
+    print_measures(f"growth over {cycles} cycles of each kind", measure(target, processes, cycles, note), as_json=as_json)
+
+
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=1, help="Length of the load, min.")] = 60.0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure over a long steady load whether processes of HOME's server hold more and more."""
+    from benchmarks.platform.soak import measure
+
+    target, processes = _instance_in(home)
+    print_measures(f"mixed load of {minutes:g} min", measure(target, processes, minutes, note), as_json=as_json)
+
+
+def _instance_in(home: Path | None) -> tuple[Target, Callable[[], list[psutil.Process]]]:
+    """The server that runs in ``home``, and what lists its processes. Raises BadParameter if there is none."""
     from serve.supervisor.instance import MARKER
     from serve.supervisor.marked_processes import marked
     from serve.supervisor.supervisor import instance
 
-    target = locate(None, None, home)
-    running = instance(load_settings(home).home)
+    target, running = locate(None, None, home), instance(load_settings(home).home)
     if running is None:
         raise typer.BadParameter("no server runs in this home", param_hint="--home")
-    found = measure(target, lambda: list(marked(MARKER, running.marker)), cycles, note)
-    print_measures(f"growth over {cycles} cycles of each kind", found, as_json=as_json)
+    return target, lambda: list(marked(MARKER, running.marker))

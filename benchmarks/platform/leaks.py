@@ -24,11 +24,11 @@ _ROLES: Final = (
     *("Gateway", "LedgerActor", "RecognizerDeployment", "SynthesizerDeployment", "ServeController", "raylet", "gcs_server"),
     *("haproxy", "flows.worker", "serve.supervisor.prefect_server"),
 )
-_SIZE_BYTES: Final = 40_000
+SIZE_BYTES: Final = 40_000
 _REST_SECS: Final = 15.0
 """Streams that were dropped are noticed within seconds; threads for files (tokio's) end ten after they were last used."""
 _AT_ONCE: Final = 4
-_RENDER: Final = {"voice": "maeve", "input": "One, two, three, four, five.", "verify_chunks": False}
+RENDER: Final = {"voice": "maeve", "input": "One, two, three, four, five.", "verify_chunks": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def measure(target: Target, processes: Callable[[], list[psutil.Process]], cycle
 def _all_kinds(target: Target, count: int, note: Note) -> Mapping[str, int]:
     """``count`` cycles of each kind; returns how many of them the server accepted."""
     done: dict[str, int] = {}
-    for name, cycle in _CYCLES.items():
+    for name, cycle in CYCLES.items():
         note(f"{count} times: {name}")
         done[name] = _repeat(target, cycle, count)
         if not done[name]:
@@ -91,14 +91,14 @@ def held(found: list[psutil.Process]) -> Mapping[str, Held]:
     }
 
 
-_Cycle = Callable[[httpx.Client, Iterator[bytes]], bool]
+Cycle = Callable[[httpx.Client, Iterator[bytes]], bool]
 """Carries out one cycle, given different recordings; returns whether the server accepted it. Raises httpx.HTTPError,
 WebSocketException, OSError.
 """
 
 
 def _render_and_leave(client: httpx.Client, _: Iterator[bytes]) -> bool:
-    with client.stream("POST", "/vui/v1/tts", json={"stream": True, **_RENDER}) as response:
+    with client.stream("POST", "/vui/v1/tts", json={"stream": True, **RENDER}) as response:
         return response.is_success and next(response.iter_raw(), None) is not None
 
 
@@ -134,11 +134,11 @@ def _follow_and_leave(client: httpx.Client, _: Iterator[bytes]) -> bool:
 def _socket_and_leave(client: httpx.Client, _: Iterator[bytes]) -> bool:
     address = f"{client.base_url}".replace("http", "ws", 1).rstrip("/") + "/vui/v1/tts/ws"
     with connect(address, open_timeout=60) as socket:
-        socket.send(json.dumps({"type": "speak", "token": client.headers["Authorization"], **_RENDER}))
+        socket.send(json.dumps({"type": "speak", "token": client.headers["Authorization"], **RENDER}))
         return any(isinstance(message, bytes) for message in socket)  # up to the first audio
 
 
-_CYCLES: Final[dict[str, _Cycle]] = {
+CYCLES: Final[Mapping[str, Cycle]] = {
     "submit, cancel": _submit_and_cancel,
     "an upload cut in the middle": _upload_half,
     "events opened and dropped": _follow_and_leave,
@@ -147,11 +147,11 @@ _CYCLES: Final[dict[str, _Cycle]] = {
 }
 
 
-def _repeat(target: Target, cycle: _Cycle, count: int) -> int:
+def _repeat(target: Target, cycle: Cycle, count: int) -> int:
     """``count`` cycles from `_AT_ONCE` connections; returns how many the server accepted."""
 
     def run(times: int) -> int:
-        bodies, done = recordings(_SIZE_BYTES), 0
+        bodies, done = recordings(SIZE_BYTES), 0
         headers = {"Authorization": target.key}
         with httpx.Client(base_url=target.url, headers=headers, timeout=60, trust_env=False) as client:
             for _ in range(times):

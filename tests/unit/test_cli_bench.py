@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.fixtures import complete, speech
 from benchmarks.measure import percentile
-from benchmarks.platform import archive, archive_stub, leaks, live
+from benchmarks.platform import archive, archive_stub, leaks, live, soak
 from benchmarks.platform.recognizer_processes import BareRecognizers, FasterWhisperProcess
 from benchmarks.platform.submit import measure, recordings
 from benchmarks.platform.transcribe import windows_of
@@ -139,6 +139,30 @@ def test_leaks_are_not_measured_where_the_server_refuses_what_would_leak(monkeyp
         server.refuse_submits = True
         with pytest.raises(Unavailable, match="submit, cancel: the server refused all"):
             leaks.measure(Target(server.url, KEY), lambda: [psutil.Process()], 10, lambda _: None)
+
+
+def test_a_soak_tells_what_grows_after_its_first_third_from_what_has_grown_before() -> None:
+    def sample(minute: int) -> soak.Sample:
+        steady = leaks.Held(descriptors=40, threads=9, children=2, rss_mib=100.0 + 50 * min(minute, 20))
+        leaking = leaks.Held(descriptors=40 + minute, threads=9, children=2, rss_mib=100.0 + minute)
+        held = {"steady": steady, "leaking": leaking} | ({"short": steady} if minute == 30 else {})
+        return soak.Sample(minute * 60.0, held)
+
+    found = {one.name: one.value for one in soak.growth([sample(minute) for minute in range(61)])}
+    assert found["steady: memory"] == pytest.approx(0)
+    assert found["steady: memory at the end"] == 1100
+    assert found["leaking: memory"] == pytest.approx(60)
+    assert found["leaking: descriptors"] == 40
+    assert not any(name.startswith("short") for name in found)
+
+
+def test_a_soak_of_a_server_that_refuses_all_of_a_kind_is_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "_PAUSE_SECS", 0.0)
+    monkeypatch.setattr(soak, "_SAMPLE_SECS", 0.1)
+    with Server() as server:
+        server.refuse_submits = True
+        with pytest.raises(Unavailable, match="the server refused all"):
+            soak.measure(Target(server.url, KEY), lambda: [psutil.Process()], 1 / 60, lambda _: None)
 
 
 def test_a_stream_without_a_server_is_an_error_that_says_so() -> None:
