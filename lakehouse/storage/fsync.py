@@ -8,13 +8,18 @@ https://lwn.net/Articles/752063/. So a file that could not be flushed is written
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 _NUM_LOCKS: Final = 64
 """More than the flushes that run at the same time."""
+_threads: Final = ThreadPoolExecutor(16, thread_name_prefix="fsync")
+"""Threads of `fsync_together`. They only wait for the disk; none waits for another."""
 
 
 def fsync_path(path: Path) -> None:
@@ -41,11 +46,23 @@ def write_anew(path: Path) -> None:
 
 def fsync_with_parents(path: Path, root: Path) -> None:
     """Flush ``path`` and every folder from it up to and including ``root``."""
-    fsync_path(path)
-    for parent in path.parents:
-        fsync_path(parent)
-        if parent == root:
-            return
+    parents = list(path.parents)
+    fsync_together([path, *parents[: parents.index(root) + 1]], fsync_path)
+
+
+def fsync_together(paths: Sequence[Path], flush: Callable[[Path], T]) -> list[T]:
+    """The results of ``flush`` for files and folders, at least one, that are flushed at the same time.
+
+    A journalling file system commits its journal once for all of them. One after another, each waits for a commit of its
+    own: six took 23 ms, and together 2 ms (ext4). Nothing may rely on one of them before this returns. Raises the error of
+    one that failed, after the others have ended.
+    """
+    flushing = [_threads.submit(flush, path) for path in paths[1:]]
+    try:
+        first = flush(paths[0])
+    finally:
+        wait(flushing)
+    return [first, *(one.result() for one in flushing)]
 
 
 class FileFlush:
@@ -59,26 +76,36 @@ class FileFlush:
         self._failed: set[Path] = set()
         self._locks = [Lock() for _ in range(_NUM_LOCKS)]
 
-    def __call__(self, path: Path) -> None:
-        """See the class."""
+    def __call__(self, path: Path) -> bool:
+        """Whether the file was replaced; its folder must then be flushed after this call."""
         with self._locks[hash(path) % _NUM_LOCKS]:
-            flush = write_anew if path in self._failed else fsync_path
+            is_replaced = path in self._failed
             try:
-                flush(path)
+                write_anew(path) if is_replaced else fsync_path(path)
             except OSError:
                 self._failed.add(path)
                 raise
             self._failed.discard(path)
+            return is_replaced
 
 
-def fsync_all(paths: Iterable[Path], root: Path, flush: Callable[[Path], None] = fsync_path) -> None:
-    """Flush files under ``root`` by ``flush``, and each of their folders once, up to and including ``root``."""
-    folders = {root}
-    for path in paths:
-        flush(path)
+def fsync_all(paths: Iterable[Path], root: Path, flush: Callable[[Path], bool] | None = None) -> None:
+    """Flush files under ``root``, and each of their folders once, up to and including ``root``.
+
+    ``flush`` flushes a file and returns whether it was replaced, see `FileFlush`; by default no file is.
+    """
+    files, folders = list(paths), {root}
+    for path in files:
         folder = path.parent
         while folder not in folders:
             folders.add(folder)
             folder = folder.parent
-    for folder in sorted(folders, reverse=True):
-        fsync_path(folder)
+
+    def flushed(path: Path) -> bool:
+        if flush is not None and path not in folders:
+            return flush(path)
+        fsync_path(path)
+        return False
+
+    if any(fsync_together([*files, *folders], flushed)):
+        fsync_together(list(folders), fsync_path)

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from lakehouse.storage.fsync import fsync_path, write_anew
+from lakehouse.storage.fsync import fsync_path, fsync_together, write_anew
 from lakehouse.tables.delta_log import entry_path
 
 
 def fsync_commits(table: Path, first: int, last: int) -> None:
     """Flush versions ``first`` to ``last`` of a local Delta table: data files, log files, and their folders."""
-    for path in _files(table, first, last):
-        fsync_path(path)
-    _fsync_folders(table)
+    fsync_together([*_files(table, first, last), table, table / "_delta_log"], fsync_path)
 
 
 def write_commits_anew(table: Path, first: int, last: int) -> None:
@@ -25,7 +23,7 @@ def write_commits_anew(table: Path, first: int, last: int) -> None:
     """
     for path in _files(table, first, last):
         write_anew(path)
-    _fsync_folders(table)
+    fsync_together([table, table / "_delta_log"], fsync_path)
 
 
 def _files(table: Path, first: int, last: int) -> Iterator[Path]:
@@ -39,14 +37,7 @@ def _files(table: Path, first: int, last: int) -> Iterator[Path]:
         yield entry
 
 
-def _fsync_folders(table: Path) -> None:
-    fsync_path(table)
-    fsync_path(table / "_delta_log")
-
-
 def fsync_checkpoint(table: Path, version: int) -> None:
     """Flush a checkpoint. Log files before it may be cleaned up later, so from then on readers depend on it."""
     log = table / "_delta_log"
-    for path in (*log.glob(f"{version:020d}.checkpoint*.parquet"), log / "_last_checkpoint"):
-        fsync_path(path)
-    fsync_path(log)
+    fsync_together([*log.glob(f"{version:020d}.checkpoint*.parquet"), log / "_last_checkpoint", log], fsync_path)
