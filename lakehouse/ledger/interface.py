@@ -244,9 +244,10 @@ class ItemLedger(Protocol[T]):
     """Items of accounts, such as voices. Methods raise NotFound for another account's item."""
 
     async def put(self, item: T) -> T:
-        """Add or replace an item. Raises Conflict if its id is another account's.
+        """Add or replace an item. Raises Conflict if its id is another account's, or if there are too many items.
 
-        ``created_at`` is set if it is None; for a voice it is set at each call.
+        ``created_at`` is set if it is None; for a voice it is set at each call. Objects of an item that is refused by
+        Conflict or Forbidden are erased.
         """
 
     async def check_room(self, account: str) -> None:

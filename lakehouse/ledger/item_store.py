@@ -71,17 +71,17 @@ class ItemStore(Generic[ItemT]):
         self._by_id: dict[str, ItemT] = {}
         self._seq = 0
 
-    async def load(self) -> None:
-        """Read the newest state of every item from the table."""
+    async def load(self) -> list[ItemT]:
+        """Read the newest state of every item from the table. Returns those that were deleted."""
         frame = await asyncio.to_thread(
             TableReader(self._writer.uri).collect,
             lambda table: table.sort("seq").unique("id", keep="last", maintain_order=True),
             self._writer.version,
         )
         self._seq = int(frame.select(pl.max("seq")).item() or 0)
-        for row in frame.filter(pl.col("deleted_at").is_null()).drop("seq").iter_rows(named=True):
-            item = self._from_fields(**row)
-            self._by_id[item.id] = item
+        items = [self._from_fields(**row) for row in frame.drop("seq").iter_rows(named=True)]
+        self._by_id = {item.id: item for item in items if item.deleted_at is None}
+        return [item for item in items if item.deleted_at is not None]
 
     def all(self) -> list[ItemT]:
         """The items of all accounts, in the order in which they were last changed."""

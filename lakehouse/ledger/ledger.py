@@ -36,6 +36,7 @@ from lakehouse.ledger.interface import (
     WebhookLedger,
 )
 from lakehouse.ledger.item_limits import ItemLimits
+from lakehouse.ledger.item_objects import ItemObjects
 from lakehouse.ledger.job_deletion import JobDeletion
 from lakehouse.ledger.job_effects import JobEffects
 from lakehouse.ledger.job_import import JobImport
@@ -131,12 +132,13 @@ class Ledger:
         watch = JobWatch(clock, store, lookup, leases, board, runs)
         deletion, imports = JobDeletion(clock, tasks, store, live, lookup, outbox), JobImport(tasks, store, lookup)
         records = Records(writers, clock, tasks, feed, outbox.announce, closed)
-        voices = VoiceStore(writers["voices"], clock, tasks, outbox.announce, objects.delete, closed, most.voices)
+        self._item_objects = own = ItemObjects(objects.delete, clock)
+        voices = VoiceStore(writers["voices"], clock, tasks, outbox.announce, closed, most.voices, own)
         consents = OwnedItems(
-            writers["voice_consents"], clock, tasks, VoiceConsent, consent_not_found, closed, most.consents
+            writers["voice_consents"], clock, tasks, VoiceConsent, consent_not_found, closed, most.consents, own
         )
         speakers = OwnedItems(
-            writers["speakers"], clock, tasks, Speaker, speaker_not_found, closed, most.speakers, check_speaker_name
+            writers["speakers"], clock, tasks, Speaker, speaker_not_found, closed, most.speakers, own, check_speaker_name
         )
         keys = ApiKeys(writers["api_keys"], clock, tasks, closed)
         self._archives = ArchiveService(clock, tasks, lookup, runs, begin, finish, outbox.announce, closed)
@@ -214,6 +216,7 @@ class Ledger:
         await self._maintenance.close()
         await self._deletions.close()
         await self._tasks.drain()
+        await self._item_objects.close()
         await self._archive_store.close()
         await self._projector.close()
         for writer in self._writers.values():

@@ -9,9 +9,10 @@ from lakehouse.ledger.change_tasks import ChangeTasks
 from lakehouse.ledger.clock import Clock
 from lakehouse.ledger.closed_accounts import ClosedAccounts
 from lakehouse.ledger.item_limits import ItemLimit
+from lakehouse.ledger.item_objects import ERASED_AGAIN, ItemObjects, object_keys
 from lakehouse.ledger.item_store import ItemStore, ItemT
 from lakehouse.tables.group_commit import TableWriter
-from schemas.errors import Conflict, NotFound
+from schemas.errors import Conflict, Forbidden, NotFound
 from schemas.records import Speaker
 
 
@@ -27,11 +28,14 @@ class OwnedItems(Generic[ItemT]):
         not_found: Callable[[str], NotFound],
         closed: ClosedAccounts,
         limit: ItemLimit,
+        objects: ItemObjects,
         check_new: Callable[[ItemT, Sequence[ItemT]], None] = lambda _item, _own: None,
     ) -> None:
         """See `ItemStore` for ``from_fields`` and ``not_found``."""
         self._closed = closed
         self._limit = limit
+        self._objects = objects
+        self._clock = clock
 
         def check(item: ItemT, own: Sequence[ItemT]) -> None:
             limit.check(len(own))
@@ -42,13 +46,15 @@ class OwnedItems(Generic[ItemT]):
         self.forget = self._items.forget
 
     async def load(self) -> None:
-        """Read all items from the table."""
-        await self._items.load()
+        """Read all items from the table, and erase what is left of those that were deleted lately."""
+        lately = self._clock.utc() - ERASED_AGAIN
+        for item in await self._items.load():
+            if item.deleted_at is not None and item.deleted_at > lately:
+                await self._objects.erase(object_keys(item))
 
     async def put(self, item: ItemT) -> ItemT:
         """See `ItemLedger.put`."""
-        self._closed.check(item.account)
-        return await self._tasks.run(self._items.put(item))
+        return await self._tasks.run(self._put(item))
 
     async def check_room(self, account: str) -> None:
         """See `ItemLedger.check_room`."""
@@ -64,7 +70,20 @@ class OwnedItems(Generic[ItemT]):
 
     async def delete(self, account: str, item_id: str) -> ItemT:
         """See `ItemLedger.delete`."""
-        return await self._tasks.run(self._items.delete(account, item_id))
+        return await self._tasks.run(self._delete(account, item_id))
+
+    async def _put(self, item: ItemT) -> ItemT:
+        try:
+            self._closed.check(item.account)
+            return await self._items.put(item)
+        except (Conflict, Forbidden):
+            await self._objects.erase(object_keys(item) - object_keys(self._items.find(item.id)))
+            raise
+
+    async def _delete(self, account: str, item_id: str) -> ItemT:
+        gone = await self._items.delete(account, item_id)
+        await self._objects.erase(object_keys(gone))
+        return gone
 
 
 def consent_not_found(consent_id: str) -> NotFound:

@@ -9,7 +9,6 @@ import asyncio
 import datetime as dt
 import json
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import fields, replace
 
 from lakehouse.ledger.change_tasks import ChangeTasks
@@ -17,24 +16,21 @@ from lakehouse.ledger.clock import Clock, IncreasingTimes
 from lakehouse.ledger.closed_accounts import ClosedAccounts
 from lakehouse.ledger.interface import Publish
 from lakehouse.ledger.item_limits import ItemLimit
+from lakehouse.ledger.item_objects import ERASED_AGAIN, ItemObjects, object_keys
 from lakehouse.tables.group_commit import Row, TableWriter
 from lakehouse.tables.predicates import quoted
 from lakehouse.tables.table_reader import TableReader
-from schemas.errors import Conflict, NotFound, Unavailable
+from schemas.errors import Conflict, Forbidden, NotFound, Unavailable
 from schemas.records import Voice
 from schemas.webhooks import EventType, Happened
 
 logger = logging.getLogger(__name__)
 
-_ERASED_AGAIN = dt.timedelta(days=7)
-"""Data of voices that were deleted within this time are erased again when the ledger opens, because the ledger may have
-ended during the erasure.
-"""
 _NAMES = tuple(f.name for f in fields(Voice))
 
 
 class VoiceStore:
-    """Voices by id. Implements `ItemLedger`. ``erase`` removes an object, and does no harm if it is gone."""
+    """Voices by id. Implements `ItemLedger`."""
 
     def __init__(
         self,
@@ -42,14 +38,14 @@ class VoiceStore:
         clock: Clock,
         tasks: ChangeTasks,
         publish: Publish,
-        erase: Callable[[str], Awaitable[None]],
         closed: ClosedAccounts,
         limit: ItemLimit,
+        objects: ItemObjects,
     ) -> None:
         self._closed = closed
         self._limit = limit
         self._writer = writer
-        self._erase = erase
+        self._objects = objects
         self._clock = clock
         self._tasks = tasks
         self._publish = publish
@@ -68,14 +64,13 @@ class VoiceStore:
                 self._names[voice.id] = self._by_id[voice.id].name
             self._by_id[voice.id] = voice
             self._times.restore(_moment(voice))
-        lately = self._clock.utc() - _ERASED_AGAIN
+        lately = self._clock.utc() - ERASED_AGAIN
         for voice in self._by_id.values():
             if voice.deleted_at is not None and voice.deleted_at > lately:
                 await self._erase_left(voice)
 
     async def put(self, item: Voice) -> Voice:
         """See `ItemLedger.put`."""
-        self._closed.check(item.account)
         return await self._tasks.run(self._put(item))
 
     async def check_room(self, account: str) -> None:
@@ -106,15 +101,25 @@ class VoiceStore:
             del self._by_id[voice.id]
 
     async def _put(self, voice: Voice) -> Voice:
+        try:
+            made, held = await self._stored(voice)
+        except (Conflict, Forbidden):
+            await self._objects.erase(object_keys(voice) - object_keys(self._by_id.get(voice.id)))
+            raise
+        await self._objects.erase(object_keys(held) - object_keys(made))
+        await self._publish(_event(made))
+        return made
+
+    async def _stored(self, voice: Voice) -> tuple[Voice, Voice | None]:
+        """The voice as it was stored, and the one with its id that it replaced."""
+        self._closed.check(voice.account)
         async with self._lock:
             held = self._by_id.get(voice.id)
             if held is not None and held.account != voice.account:
                 raise Conflict(f"the voice id {voice.id} is taken", code="voice_taken", param="id")
             if held is None or held.deleted_at is not None:
                 await self.check_room(voice.account)
-            made = await self._write(replace(voice, created_at=self._times.next(), deleted_at=None))
-        await self._publish(_event(made))
-        return made
+            return await self._write(replace(voice, created_at=self._times.next(), deleted_at=None)), held
 
     async def _delete(self, account: str, voice_id: str) -> Voice:
         async with self._lock:
@@ -137,17 +142,13 @@ class VoiceStore:
     async def _erase_left(self, voice: Voice) -> None:
         """Erase earlier rows and objects of a deleted voice.
 
-        After a failure, `load` erases the rows again, and maintenance removes the objects as orphans.
+        After a failure, `load` erases the rows again.
         """
         try:
             await self._writer.delete(f"id = {quoted(voice.id)} AND deleted_at IS NULL")
         except Unavailable as error:
             logger.warning("rows of a deleted voice could not be erased yet: %s", error.code)
-        for key in filter(None, (voice.reference_key, voice.consent_key)):
-            try:
-                await self._erase(key)
-            except Exception as error:
-                logger.warning("an object of a deleted voice could not be erased yet: %s", type(error).__name__)
+        await self._objects.erase(object_keys(voice))
 
     async def _write(self, voice: Voice) -> Voice:
         row: Row = {name: getattr(voice, name) for name in _NAMES}

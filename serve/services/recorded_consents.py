@@ -18,7 +18,6 @@ from schemas.domain import SPEECH_RATE_HZ
 from schemas.errors import InvalidAudio
 from schemas.records import VoiceConsent
 from schemas.settings import Settings
-from serve.services.refused_items import erased_if_refused
 from serve.services.request_fields import at_field
 from serve.services.voice_cloning import Clip
 
@@ -53,9 +52,8 @@ class RecordedConsents:
             )
         consent_id = f"cons_{uuid.uuid4().hex}"
         key = f"voices/{account_folder(account)}/{consent_id}.wav"
-        async with erased_if_refused(self._objects, key):
-            await self._objects.put_bytes(key, encode(pcm, "wav", SPEECH_RATE_HZ))
-            return await self._ledger.put(VoiceConsent(consent_id, account, name, language, key, secs))
+        await self._objects.put_bytes(key, encode(pcm, "wav", SPEECH_RATE_HZ))
+        return await self._ledger.put(VoiceConsent(consent_id, account, name, language, key, secs))
 
     async def rename(self, account: str, consent_id: str, name: str) -> VoiceConsent:
         """The consent under another name. Raises NotFound."""
@@ -63,8 +61,7 @@ class RecordedConsents:
 
     async def delete(self, account: str, consent_id: str) -> None:
         """Delete a consent with its recording; voices created with it keep their copies. Raises NotFound."""
-        gone = await self._ledger.delete(account, consent_id)
-        await self._objects.delete(gone.recording_key)
+        await self._ledger.delete(account, consent_id)
 
     async def page(self, account: str, after: str | None, limit: int) -> tuple[list[VoiceConsent], bool]:
         """At most ``limit`` consents that follow the one with id ``after``, newest first, and whether there are more.

@@ -18,7 +18,6 @@ from schemas.domain import SAMPLE_RATE_HZ, Job, Transcript
 from schemas.errors import InvalidParameter
 from schemas.records import Speaker
 from serve.services.known_speakers import KnownSpeakers, Reference
-from serve.services.refused_items import erased_if_refused
 
 _CACHED: Final = 1000
 
@@ -68,11 +67,10 @@ class SpeakerRegistry:
             consent_statement=sent.consent_statement,
             consent_key=consent_key,
         )
-        async with erased_if_refused(self._objects, reference_key, consent_key):
-            await self._objects.put_bytes(reference_key, encode(pcm, "wav", SAMPLE_RATE_HZ))
-            if consent is not None and consent_key is not None:
-                await self._objects.put_bytes(consent_key, encode(consent, "wav", SAMPLE_RATE_HZ))
-            made = await self._ledger.put(speaker)
+        await self._objects.put_bytes(reference_key, encode(pcm, "wav", SAMPLE_RATE_HZ))
+        if consent is not None and consent_key is not None:
+            await self._objects.put_bytes(consent_key, encode(consent, "wav", SAMPLE_RATE_HZ))
+        made = await self._ledger.put(speaker)
         self._remember(made.id, reference)
         return made
 
@@ -80,8 +78,6 @@ class SpeakerRegistry:
         """Delete a speaker with clip, consent and voiceprint. Raises NotFound."""
         gone = await self._ledger.delete(account, speaker_id)
         self._references.pop(gone.id, None)
-        for key in filter(None, (gone.reference_key, gone.consent_key)):
-            await self._objects.delete(key)
 
     async def names(self, job: Job, transcript: Transcript) -> dict[int, str]:
         """Names of the transcript's speakers that the job's account knows."""

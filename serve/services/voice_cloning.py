@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -100,11 +101,11 @@ class Cloning:
         if self._prompts.longest_secs:
             with at_field(clip.audio_field):
                 parameters["prompt"] = await self._prompt(reference, text)
-        # Others may have been cloned meanwhile: what is stored for a voice that is refused stays until it is an orphan.
-        await self._check_room(account, voice_id)
-        folder = f"voices/{account_folder(account)}"
-        reference_key = f"{folder}/{voice_id}.wav"
-        consent_key = f"{folder}/{voice_id}.consent.wav" if consent is not None else None
+        # Each clone has its own objects, so erasing those of a deleted, replaced or refused voice harms no other clone of
+        # the same clip.
+        stem = f"voices/{account_folder(account)}/{voice_id}-{uuid.uuid4().hex}"
+        reference_key = f"{stem}.wav"
+        consent_key = f"{stem}.consent.wav" if consent is not None else None
         await self._objects.put_bytes(reference_key, encode(reference, "wav", SPEECH_RATE_HZ))
         if consent is not None and consent_key is not None:
             await self._objects.put_bytes(consent_key, encode(consent, "wav", SPEECH_RATE_HZ))

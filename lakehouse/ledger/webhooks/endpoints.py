@@ -21,12 +21,15 @@ class WebhookEndpoints:
         self._items = ItemStore(writer, clock, _webhook, _not_found, self._check_new)
         self._limit = limit
         self._clock = clock
-        self.load = self._items.load
         self.find = self._items.find
         self.owned = self._items.owned
         self.put = self._items.put
         self.delete = self._items.delete
         self.forget = self._items.forget
+
+    async def load(self) -> None:
+        """Read all webhooks from the table."""
+        await self._items.load()
 
     def of_account(self, account: str) -> list[Webhook]:
         """The account's webhooks, newest first, without callback addresses of single jobs."""
