@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -21,6 +21,9 @@ from schemas.errors import FluxionsError, Forbidden, Unauthenticated
 from serve.gateway.auth import Principal
 
 _LEAST_INTERVAL_SECS: Final[Seconds] = 1.0
+
+Tell = Callable[[FluxionsError], Awaitable[None]]
+"""Tells a client why its socket ends, and closes it."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +37,17 @@ class Access:
         self._ends_with_token = ends_with_token
         self._blocks: list[asyncio.Timeout] = []
         self._refusal: FluxionsError | None = None
+        self._tell: Tell | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def while_valid(self) -> AsyncIterator[None]:
+    async def while_valid(self, tell: Tell | None = None) -> AsyncIterator[None]:
         """Cancels the block once the access is no longer valid. Raises Unauthenticated, Forbidden then.
 
         Of blocks within each other the innermost one is cancelled, and the next one if it is still there a second later.
+        ``tell`` is called at once with the error, because what the block does at its end may take seconds.
         """
+        self._tell = tell
         # A timeout that is due when `end` says so: asyncio tells its cancellation from that of others.
         block = asyncio.timeout(None)
         try:
@@ -50,15 +57,22 @@ class Access:
                     yield
                 finally:
                     self._blocks.remove(block)
-        except (TimeoutError, FluxionsError) as error:
-            # What the block does at its end may fail as well: nothing is recorded for a deleted account.
+        except Exception as error:
+            # What the block does at its end may fail as well: nothing is recorded for a deleted account, and nothing can be
+            # sent over a socket that `tell` has closed.
             if self._refusal is None or not block.expired():
                 raise
             raise self._refusal from error
+        finally:
+            if self._telling is not None:
+                await self._telling
 
     def end(self, refusal: FluxionsError) -> None:
         """End the innermost block of `while_valid` that has not been ended yet, with ``refusal``."""
-        self._refusal = self._refusal or refusal
+        if self._refusal is None:
+            self._refusal = refusal
+            if self._tell is not None:
+                self._telling = asyncio.create_task(_told(self._tell, refusal))
         block = next((one for one in reversed(self._blocks) if one.when() is None), None)
         if block is not None:
             block.reschedule(asyncio.get_running_loop().time())
@@ -71,6 +85,13 @@ class Access:
         """Whether it was opened with a token that has ended since, and ends with it."""
         ends_at = self.principal.ends_at if self.principal is not None and self._ends_with_token else None
         return ends_at is not None and time.time() >= ends_at
+
+
+async def _told(tell: Tell, refusal: FluxionsError) -> None:
+    try:
+        await tell(refusal)
+    except Exception as error:  # the client may have left, or its socket may be closing
+        logger.info("a client was not told why its socket ends: %s", type(error).__name__)
 
 
 class AccessWatch:

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final
 
 from schemas.settings import LimitSettings
-from serve.gateway.access_watch import Access
+from serve.gateway.access_watch import Access, Tell
 from serve.gateway.anonymous_limits import network_of
 from serve.gateway.auth import Principal
 from serve.rate_limits import over_limit
@@ -84,9 +84,11 @@ class OpenSocket:
         self._stream.belongs_to(principal)
         self._access.principal = principal
 
-    def while_valid(self) -> AbstractAsyncContextManager[None]:
-        """Cancels the block once the key or token is no longer valid. Raises Unauthenticated, Forbidden then."""
-        return self._access.while_valid()
+    def while_valid(self, tell: Tell) -> AbstractAsyncContextManager[None]:
+        """Cancels the block once the key or token is no longer valid, and tells the client. Raises Unauthenticated,
+        Forbidden then.
+        """
+        return self._access.while_valid(tell)
 
 
 def _owners(principal: Principal) -> tuple[Holder, Holder]:

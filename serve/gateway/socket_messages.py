@@ -32,6 +32,11 @@ def is_gone(socket: WebSocket) -> bool:
     return WebSocketState.DISCONNECTED in (socket.client_state, socket.application_state)
 
 
+def is_open(socket: WebSocket) -> bool:
+    """Whether the socket is accepted, and closed by neither side."""
+    return socket.application_state is WebSocketState.CONNECTED and not is_gone(socket)
+
+
 def close_code(error: FluxionsError) -> int:
     """The code with which a socket is closed after an error (RFC 6455, section 7.4.1): 1008, or 1011 for ours."""
     return _REFUSED if error.status < 500 else _BROKEN

@@ -21,6 +21,7 @@ from fluxions.client import AsyncClient
 from schemas.errors import Unauthenticated
 from schemas.speech import RenderedChunk, RenderRequest
 from serve.gateway import access_watch
+from serve.realtime.session import Session
 from tests.contract.gateway import OPERATOR_KEY, OTHER_KEY, Running
 from tests.contract.speaking import MAEVE, served
 from tests.integration.test_decode import wav
@@ -246,6 +247,23 @@ async def test_what_is_open_ends_with_its_key(shop: Shop, cause: Callable[[Shop]
             await check(DELETED if cause is Shop.delete else REVOKED)
         await stranger.send(json.dumps({"type": "finalize"}))
         assert (await next_json(stranger))["type"] == "finalized", "what another account has open goes on"
+
+
+async def test_a_client_is_told_before_its_session_has_stopped_and_stored_all(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, close = asyncio.Event(), Session.close
+
+    async def close_late(session: Session) -> None:
+        await told.wait()
+        await close(session)
+
+    monkeypatch.setattr(Session, "close", close_late)
+    async with AsyncExitStack() as held:
+        check = await realtime(shop, shop.key, held)
+        await shop.revoke()
+        await check(REVOKED)
+        told.set()
 
 
 async def test_sockets_and_event_streams_end_with_their_token(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

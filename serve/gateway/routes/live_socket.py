@@ -14,7 +14,7 @@ from schemas.errors import FluxionsError, InvalidRequest, Unauthenticated
 from serve.gateway.auth import Principal
 from serve.gateway.dependencies import Services
 from serve.gateway.errors import logger
-from serve.gateway.socket_messages import is_gone, parted, received
+from serve.gateway.socket_messages import is_gone, is_open, parted, received
 from serve.live.assemblyai_protocol import AssemblyAIProtocol
 from serve.live.assemblyai_protocol import parse_query as parse_assemblyai_query
 from serve.live.deepgram_protocol import DeepgramProtocol, parse_query
@@ -44,7 +44,7 @@ async def listen_as_assemblyai(socket: WebSocket) -> None:
 async def _serve(socket: WebSocket, protocol: LiveProtocol) -> None:
     s: Services = socket.app.state.services
     try:
-        async with socket.state.stream.while_valid():
+        async with socket.state.stream.while_valid(partial(_tell, socket, protocol)):
             # A socket takes a place only with a key, so that clients without one cannot take all of them.
             principal, request = await _opened(socket, s, protocol)
             principal.require("transcribe")
@@ -92,6 +92,12 @@ async def _send(socket: WebSocket, message: Message) -> None:
         await socket.send_json(message)
     except WebSocketDisconnect:
         raise ClientLeft from None
+
+
+async def _tell(socket: WebSocket, protocol: LiveProtocol, error: FluxionsError) -> None:
+    """Tell the client at once why its stream ends."""
+    if is_open(socket):
+        await parted(_refuse(socket, protocol, error))
 
 
 async def _refuse(socket: WebSocket, protocol: LiveProtocol, error: FluxionsError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, WebSocket
@@ -15,7 +16,7 @@ from schemas.errors import FluxionsError, InvalidParameter
 from serve.gateway.auth import Principal, User, without_scheme
 from serve.gateway.dependencies import Services, services
 from serve.gateway.errors import refuse_handshake
-from serve.gateway.socket_messages import close_code, is_gone, parted, received
+from serve.gateway.socket_messages import close_code, is_gone, is_open, parted, received
 from serve.realtime import beta_dialect
 from serve.realtime.items import new_id
 from serve.services.client_secrets import PREFIX
@@ -35,7 +36,7 @@ async def converse(socket: WebSocket) -> None:
     s: Services = socket.app.state.services
     try:
         stores = _flag(socket, "store_audio", default=True)
-        async with socket.state.stream.while_valid():
+        async with socket.state.stream.while_valid(partial(_tell, socket)):
             account, config = await _opened(socket, s)
             earlier = await s.realtime.earlier(account, socket.query_params.get("conversation_id"))
             async with s.realtime.room(account):
@@ -104,6 +105,12 @@ def _key(socket: WebSocket) -> str | None:
 def _speaks_beta(socket: WebSocket) -> bool:
     name, value = beta_dialect.HEADER
     return value in socket.headers.get(name, "") or beta_dialect.SUBPROTOCOL in _offered(socket)
+
+
+async def _tell(socket: WebSocket, error: FluxionsError) -> None:
+    """Tell an open session at once why it ends. A handshake is refused by `converse`."""
+    if is_open(socket):
+        await parted(_refuse(socket, error))
 
 
 async def _refuse(socket: WebSocket, error: FluxionsError) -> None:

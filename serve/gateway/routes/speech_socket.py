@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
 
 from schemas.errors import FluxionsError
 from serve.gateway.dependencies import Services
-from serve.gateway.socket_messages import close_code, is_gone, parted, received
+from serve.gateway.socket_messages import close_code, is_gone, is_open, parted, received
 from serve.services.speech_session import SpeechSession, error_message
 
 router = APIRouter(prefix="/vui")
@@ -21,9 +22,15 @@ async def speak(socket: WebSocket) -> None:
     await socket.accept()
     client = _Client(socket, s)
     try:
-        async with socket.state.stream.while_valid():
+        async with socket.state.stream.while_valid(partial(_tell, socket, client)):
             await SpeechSession(client, s.speech, s.settings.speech, s.settings.limits.socket_idle_secs).run()
     except FluxionsError as error:
+        await parted(_refuse(client, error))
+
+
+async def _tell(socket: WebSocket, client: _Client, error: FluxionsError) -> None:
+    """Tell the client at once why its session ends."""
+    if is_open(socket):
         await parted(_refuse(client, error))
 
 
