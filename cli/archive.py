@@ -121,7 +121,7 @@ def run(
     if max_speakers is not None and max_speakers < min_speakers:
         raise typer.BadParameter(f"{max_speakers} is less than --min-speakers {min_speakers}", param_hint="--max-speakers")
     recognize = recognize_options(language, prompt, keyterm, translate=translate)
-    target = locate(url, key, home, operator=True)
+    target = locate(url, key, home, worker=True)
     if workers is not None:
         os.environ["FLUXIONS_ARCHIVE_WORKERS"] = str(workers)
     request = ArchiveRequest(

@@ -101,11 +101,20 @@ def load_settings(
         raise typer.BadParameter(faults) from None
 
 
-def locate(url: str | None, key: str | None, home: Path | None, *, operator: bool = False, admin: bool = False) -> Target:
+def locate(
+    url: str | None,
+    key: str | None,
+    home: Path | None,
+    *,
+    operator: bool = False,
+    admin: bool = False,
+    worker: bool = False,
+) -> Target:
     """The server and key that a command uses: from options, else from the environment, else of the server that runs in
     HOME.
 
-    A key stored in HOME is sent to that home's own server only, never to another address.
+    A key stored in HOME is sent to that home's own server only, never to another address. ``operator`` and ``admin`` name
+    what it must allow; ``worker`` is for commands that pass the key on to other processes.
     Raises ServerUnreachable when nothing runs and no address is given.
     """
     from clients.public import Target
@@ -121,11 +130,13 @@ def locate(url: str | None, key: str | None, home: Path | None, *, operator: boo
         raise typer.BadParameter(f"{chosen!r} is not an http:// or https:// address", param_hint="--url")
     own = ""
     if running and running.url == chosen:
-        # A home that an earlier version made has no admin key. There the operator's key has this scope.
-        names = ("admin", "operator") if admin else ("operator",) if operator else ("default",)
+        # A home that an earlier version made has no admin key. There the operator's key has this scope. A machine that
+        # joined a cluster has only the workers' key.
+        operators = ("node", "operator") if worker else ("operator", "node")
+        names = ("admin", "operator") if admin else operators if operator or worker else ("default",)
         own = next(filter(None, (_read(folder / "keys" / name) for name in names)), "")
     given = os.environ.get("FLUXIONS_API_KEY", "")
-    return Target(chosen, key or (own or given if operator or admin else given or own))
+    return Target(chosen, key or (own or given if operator or admin or worker else given or own))
 
 
 def _read(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect import flow
 
+from clients.connection import worker_key_file
 from clients.operator import OperatorClient
 from schemas.settings import Settings
 
@@ -19,7 +20,7 @@ from schemas.settings import Settings
 async def maintain(task: str) -> dict[str, Any]:
     """Run ``task`` (merge, retention, checkpoint, vacuum, orphans or all) and return its report."""
     settings = Settings()
-    key = (settings.home / "keys" / "operator").read_text().strip()
+    key = worker_key_file(settings.home).read_text().strip()
     client = OperatorClient(os.environ.get("FLUXIONS_URL", settings.server.url), key)
     try:
         return await client.maintain(task)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from audio.decoding.decoder import Decoder
 from audio.vad import VoiceActivity
+from clients.connection import worker_key_file
 from clients.operator import ClaimedJob, OperatorClient, is_lease_over
 from flows.progress import Reporter
 from flows.transcription import pipeline
@@ -199,7 +200,7 @@ def _lease_lost(heartbeat: asyncio.Task[None]) -> bool:
 async def main() -> None:
     """Claim and work on jobs until SIGINT or SIGTERM; then release what is not finished."""
     settings = Settings()
-    key_file = settings.home / "keys" / "operator"
+    key_file = worker_key_file(settings.home)
     client = OperatorClient(os.environ.get("FLUXIONS_URL", settings.server.url), key_file.read_text().strip())
     refused = RefusedKey(key_file, client)
     voice_activity = await asyncio.to_thread(VoiceActivity)

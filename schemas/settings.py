@@ -105,7 +105,7 @@ class ArchiveSettings(Concern):
         "", description="Dask scheduler that archives use, as `tcp://HOST:PORT`; default: a local cluster."
     )
     operator_key: SecretStr = Field(
-        SecretStr(""), description="Operator key that archives use; default the one in `HOME/keys/operator`."
+        SecretStr(""), description="Key of scope `operator` that archives use; default the one in `HOME/keys/node`."
     )
 
 

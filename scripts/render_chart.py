@@ -14,8 +14,8 @@ PLAIN = CHART.parents[1] / "kubernetes" / "fluxions.yaml"
 PLAIN_VALUES: dict[str, Any] = {"existingSecret": "fluxions-keys"}
 _HEAD = """# The chart deploy/helm/fluxions with its default values, for `kubectl apply -f`.
 # Rendered by scripts/render_chart.py.
-# First: kubectl create secret generic fluxions-keys --from-literal=operator=fx_... --from-literal=default=fx_... \\
-#          --from-literal=prefect=fluxions:...
+# First: kubectl create secret generic fluxions-keys --from-literal=operator=fx_... --from-literal=node=fx_... \\
+#          --from-literal=default=fx_... --from-literal=prefect=fluxions:...
 """
 
 

@@ -25,7 +25,7 @@ from schemas.settings import Settings
 from serve import app
 from serve.ledger_actor import NAMESPACE, answers, close_ledger, remote_ledger, restart
 from serve.supervisor.deployments import ANEW, record_deployment
-from serve.supervisor.instance import ensure_key, key_file
+from serve.supervisor.instance import ensure_key
 from telemetry import traces
 from telemetry.log_lines import configure
 
@@ -43,7 +43,7 @@ BUILT_IN_KEYS = (
     ("admin", "operator", (ADMIN,)),
     ("node", "operator", (OPERATOR,)),
 )
-"""(name, account, scopes) of the keys in ``HOME/keys``."""
+"""(name, account, scopes) of the keys in ``HOME/keys``. People use the first three, workers `node`."""
 
 logger = logging.getLogger("fluxions.deploy")
 
@@ -71,8 +71,6 @@ async def ensure_keys(settings: Settings) -> None:
     """
     ledger = remote_ledger()
     for name, account, scopes in BUILT_IN_KEYS:
-        if name == "node" and not key_file(settings.home, name).exists():
-            continue  # On a machine that joins a cluster.
         key = ensure_key(settings.home, name)
         if await ledger.keys.find(hashlib.sha256(key.encode()).hexdigest()) is None:
             try:

@@ -19,6 +19,7 @@ def prepare_keys(settings: Settings, instance: Instance) -> str:
     home = settings.home
     if not instance.in_cluster:
         ensure_key(home, "operator")
+        ensure_key(home, "node")
         ensure_key(home, "default", settings.auth.api_key)
         ensure_key(home, "ray", secrets.token_hex(32))
         return ensure_key(home, "prefect", f"fluxions:{secrets.token_urlsafe(32)}")
@@ -27,11 +28,8 @@ def prepare_keys(settings: Settings, instance: Instance) -> str:
     secret = ClusterSecret.read(path) if instance.joined else ClusterSecret.ensure(path)
     secret.certify(instance.tls_folder, instance.address)
     put_key(home, "ray", secret.key("ray"))
-    node_key = f"fx_{secret.key('node')}"
-    if instance.joined:
-        put_key(home, "operator", node_key)
-    else:
-        put_key(home, "node", node_key)
+    put_key(home, "node", f"fx_{secret.key('node')}")
+    if not instance.joined:
         ensure_key(home, "operator")
         ensure_key(home, "default", settings.auth.api_key)
         home_secret(home, secret.derived("links"))

@@ -39,7 +39,7 @@ def start(settings: Settings, instance: Instance) -> WSGIServer:
     for path in folder.glob("*.db"):
         path.unlink()
     host, port = settings.server.metrics_host, instance.ports["metrics"]
-    ask = GatewayGauges(f"http://{settings.server.host}:{settings.server.port}", key_file(settings.home, "operator"))
+    ask = GatewayGauges(f"http://{settings.server.host}:{settings.server.port}", key_file(settings.home, "node"))
     server = serve_metrics(host, port, InstanceMetrics(folder, ask))
     written = settings.home / TARGETS
     written.parent.mkdir(mode=0o700, exist_ok=True)

@@ -87,6 +87,22 @@ def test_a_key_does_what_its_scope_says(stack: Stack, keys: dict[str, str]) -> N
             assert refused.status_code == 403
 
 
+def test_a_worker_s_key_manages_no_keys_and_reads_no_history(stack: Stack) -> None:
+    with stack.client(stack.key("node")) as worker:
+        assert worker.get("/operator/status").status_code == 200
+        ask = {"account": "mallory", "scopes": ["admin"]}
+        assert worker.post("/operator/keys", json=ask).status_code == 403
+        for method, path in (
+            ("GET", "/operator/keys"),
+            ("DELETE", "/operator/accounts/default"),
+            ("GET", "/transcriptions"),
+            ("GET", "/history"),
+            ("POST", "/v1/realtime/client_secrets"),
+        ):
+            assert worker.request(method, path).status_code == 403, (method, path)
+        assert worker.post("/v1/tokens", json={"scopes": ["admin"]}).status_code == 403
+
+
 def test_another_s_ids_give_nothing(stack: Stack, keys: dict[str, str], victim: dict[str, Any]) -> None:
     path = f"/transcriptions/{victim['id']}"
     with stack.client(keys["user"]) as mallory:

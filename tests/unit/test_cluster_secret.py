@@ -109,7 +109,8 @@ def test_a_head_and_a_machine_that_joins_have_the_same_keys(tmp_path: Path) -> N
     assert prepare_keys(joined, instance) == credentials
     keys = {name: (tmp_path / "head" / "keys" / name).read_text() for name in ("ray", "node")}
     assert (tmp_path / "joined" / "keys" / "ray").read_text() == keys["ray"]
-    assert (tmp_path / "joined" / "keys" / "operator").read_text() == keys["node"]
+    assert (tmp_path / "joined" / "keys" / "node").read_text() == keys["node"]
+    assert not (tmp_path / "joined" / "keys" / "operator").exists(), "a machine that joins manages no keys"
     assert instance.prefect_api == "https://10.0.0.1:6382/api"
     assert instance.ray_address == "10.0.0.1:6380"
 

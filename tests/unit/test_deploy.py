@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from clients.connection import worker_key_file
 from schemas.settings import documented
 from scripts.render_chart import CHART, PLAIN, PLAIN_VALUES, plain, rendered
 from tests.support.processes import ROOT, RUN_SECS
@@ -110,11 +111,15 @@ def test_services_and_policies_select_the_pods_that_exist() -> None:
 
 def test_a_worker_finds_its_key_and_the_gateway() -> None:
     found = manifests(PLAIN.read_text())
-    worker = dict(pods(found))["fluxions-worker"]["containers"][0]
+    pod = dict(pods(found))["fluxions-worker"]
+    worker = pod["containers"][0]
     env = {one["name"]: one.get("value") for one in worker["env"]}
     service = next(one for one in found if one["kind"] == "Service" and one["metadata"]["name"] == "fluxions")
     assert env["FLUXIONS_URL"] == f"http://fluxions:{service['spec']['ports'][0]['port']}"
     assert "/var/lib/fluxions/home/keys" in {mount["mountPath"] for mount in worker["volumeMounts"]}
+    (key,) = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert [item["path"] for item in key["items"]] == ["node"], "a worker gets no key but that of workers"
+    assert worker_key_file(Path("/home")).name == "node"
     assert "FLUXIONS_HOME=/var/lib/fluxions/home" in (DEPLOY / "Containerfile").read_text()
     assert importlib.util.find_spec(worker["command"][2]) is not None
 
