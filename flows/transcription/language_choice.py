@@ -53,15 +53,19 @@ def fits(recognition: Recognition, language: str | None) -> bool:
 
 def samples_of(windows: Sequence[Window]) -> list[list[int]]:
     """Numbers of the windows of each round: first the longest window of each of `SAMPLE_WINDOWS` equal parts, then the
-    next longest, and so on."""
+    next longest, and so on. The recording's first window belongs to the first round, so that its text comes early."""
     count = min(SAMPLE_WINDOWS, len(windows))
     edges = [len(windows) * part // count for part in range(count + 1)] if count else []
     parts = [
         sorted(range(first, last), key=lambda number: -windows[number].duration_secs) for first, last in pairwise(edges)
     ]
-    return [
-        sorted(part[turn] for part in parts if turn < len(part)) for turn in range(max((len(p) for p in parts), default=0))
-    ]
+    turns = range(max((len(part) for part in parts), default=0))
+    rounds = [{part[turn] for part in parts if turn < len(part)} for turn in turns]
+    for later in rounds[1:]:
+        later.discard(0)
+    if rounds:
+        rounds[0].add(0)
+    return [sorted(numbers) for numbers in rounds if numbers]
 
 
 def most_votes(recognitions: Iterable[tuple[Seconds, Recognition]]) -> tuple[str | None, float]:

@@ -16,6 +16,7 @@ from flows.transcription.blocks import Block, decrypt, encrypt
 from flows.transcription.context import PipelineContext, SpeechAnalysis
 from flows.transcription.engine_time import EngineTime
 from flows.transcription.language_choice import LanguageChoice, choose_language
+from flows.transcription.window_pace import WindowPace
 from schemas import wire
 from schemas.domain import Recognition, SoundEvent
 from schemas.engines import VoiceWindows
@@ -51,13 +52,13 @@ class LongRecording:
     """Blocks whose words are finished."""
     computed: set[tuple[Part, int]] = field(default_factory=set)
     """Results that were computed in this run and not found in the cache."""
-    in_flight: asyncio.Semaphore = field(init=False)
-    """Concurrent requests to recognisers, counted apart from short recordings, which use another lane."""
+    pace: WindowPace = field(init=False)
+    """Counts its requests to recognisers apart from those of short recordings, which use another lane."""
 
     def __post_init__(self) -> None:
         self.choice = LanguageChoice(self.job.options.recognize.language)
         self.transcript = BlockTranscript(self.blocks)
-        self.in_flight = asyncio.Semaphore(self.context.listening.windows_at_once)
+        self.pace = WindowPace(len(self.analysis.windows), self.context.listening.windows_at_once)
 
     async def compute(self, part: Part, number: int) -> str:
         """One kind of result of block ``number``, encrypted. Raises EngineFailure, Unavailable, InvalidParameter."""
@@ -116,16 +117,10 @@ class LongRecording:
         for number, recognition in found.items():
             self._add_window(block.number, number, recognition)
         async with asyncio.TaskGroup() as group:
-            for number in self._order(block, [n for n in range(len(block.windows)) if n not in found]):
-                group.create_task(recognize_one(number))
+            for number in range(len(block.windows)):  # in order, because followers get the text in order
+                if number not in found:
+                    group.create_task(recognize_one(number))
         return [found[n] for n in range(len(block.windows))]
-
-    def _order(self, block: Block, windows: list[int]) -> list[int]:
-        """As they are spoken, so that followers get the text early; in the last block the longest first, because the other
-        recognisers are idle during the last window."""
-        if block.number < len(self.blocks) - 1:
-            return windows
-        return sorted(windows, key=lambda n: -block.windows[n].duration_secs)
 
     def _add_window(self, block: int, window: int, recognition: Recognition) -> None:
         self.transcript.add_window(block, window, recognition)
@@ -146,7 +141,7 @@ class LongRecording:
             self.engine_time,
             offset_secs=offset_secs,
             lane="archive",
-            in_flight=self.in_flight,
+            in_flight=self.pace.place(),
         )
 
     async def _voices(self, block: Block) -> VoiceWindows:

@@ -93,9 +93,11 @@ async def ask_engines(
         return await ask_engines_by_block(context, job, analysis, reporter)
     reporter.stage("transcribing")
     listening, options, engine_time = context.listening, job.options, EngineTime()
+    # What is to be redacted is known at the end only.
+    heard = None if options.redaction.kinds else reporter.blocks
     async with asyncio.TaskGroup() as group:
         recognizing = group.create_task(
-            stages.recognize(listening, analysis, options.recognize, engine_time, reporter.done)
+            stages.recognize(listening, analysis, options.recognize, engine_time, reporter.done, heard)
         )
         observing = group.create_task(stages.observe_voices(listening, analysis, engine_time))
         for engine in (recognizing, observing):

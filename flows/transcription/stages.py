@@ -7,9 +7,10 @@ the recording unless a docstring says otherwise.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from audio.level import leveled
 from audio.pcm import PcmFile
@@ -19,13 +20,15 @@ from audio.telephone_band import narrow_band
 from flows.transcription.context import ListeningContext, SpeechAnalysis
 from flows.transcription.engine_time import EngineTime
 from flows.transcription.language_choice import LanguageChoice, choose_language, most_votes
-from flows.transcription.overlap_merge import merge_overlaps
 from flows.transcription.spans import block_spans, clip_spans, union
+from flows.transcription.window_pace import WindowPace
+from flows.transcription.window_transcript import WindowTranscript
 from schemas.domain import (
     Lane,
     Recognition,
     RecognizeOptions,
     Seconds,
+    Segment,
     SoundEvent,
     Span,
     SpeakerHint,
@@ -64,7 +67,7 @@ async def recognize_window(
     *,
     offset_secs: Seconds = 0.0,
     lane: Lane | None = None,
-    in_flight: asyncio.Semaphore | None = None,
+    in_flight: AbstractAsyncContextManager[Any] | None = None,
 ) -> Recognition:
     """Words of one window, counted from the start of its span. Times of the window count from ``offset_secs``;
     ``lane`` and ``in_flight`` replace those of the context."""
@@ -80,36 +83,50 @@ async def recognize(
     options: RecognizeOptions,
     engine_time: EngineTime,
     progress: Callable[[float], None],
+    heard: Callable[[list[tuple[Segment, ...]]], None] | None = None,
 ) -> tuple[list[Recognition], str | None]:
     """One recognition a window, each word in one of them only, and the language of all.
 
-    ``progress`` is called with the share that is done. Raises InvalidParameter for a language the recogniser lacks.
+    ``progress`` is called with the share that is done, ``heard`` with the segments of each window from the first on whose
+    words are final. Raises InvalidParameter for a language the recogniser lacks.
     """
     windows = analysis.windows
+    transcript = WindowTranscript([window.span for window in windows])
+    pace = WindowPace(len(windows), context.windows_at_once)
     done = 0
 
     async def recognize_one(number: int, hints: RecognizeOptions) -> Recognition:
         nonlocal done
-        recognition = await recognize_window(context, analysis.pcm, windows[number], hints, engine_time)
+        async with pace.place():
+            recognition = await recognize_window(context, analysis.pcm, windows[number], hints, engine_time)
         done += 1
         progress(min(1.0, done / len(windows)))
         return recognition
 
-    async def recognize_some(numbers: Sequence[int], hints: RecognizeOptions) -> list[Recognition]:
-        # Longest first, because the other recognisers are idle during the last one.
-        order = sorted(numbers, key=lambda number: -windows[number].duration_secs)
+    async def sample(numbers: Sequence[int]) -> list[Recognition]:
         async with asyncio.TaskGroup() as group:
-            tasks = {number: group.create_task(recognize_one(number, hints)) for number in order}
-        return [tasks[number].result() for number in numbers]
+            tasks = [group.create_task(recognize_one(number, options)) for number in numbers]
+        return [task.result() for task in tasks]
+
+    def add(found: Mapping[int, Recognition]) -> None:
+        for number, recognition in found.items():
+            transcript.add(number, recognition)
+        if heard is not None:
+            heard(transcript.settled())
+
+    async def add_one(number: int, hints: RecognizeOptions) -> None:
+        add({number: await recognize_one(number, hints)})
 
     choice = LanguageChoice(options.language)
     if await detects_language(context, options):
-        choice = await choose_language(windows, lambda numbers: recognize_some(numbers, options))
-    by_number = dict(choice.usable)
-    left = [number for number in range(len(windows)) if number not in by_number]
-    by_number.update(zip(left, await recognize_some(left, in_language(options, choice.language)), strict=True))
-    found = [by_number[number] for number in range(len(windows))]
-    return merge_overlaps(found, [window.span for window in windows]), choice.language or language_of(found, windows)
+        choice = await choose_language(windows, sample)
+    add(choice.usable)
+    async with asyncio.TaskGroup() as group:
+        for number in range(len(windows)):  # in order, because followers get the text in order
+            if number not in choice.usable:
+                group.create_task(add_one(number, in_language(options, choice.language)))
+    found = transcript.whole()
+    return found, choice.language or language_of(found, windows)
 
 
 async def detects_language(context: ListeningContext, options: RecognizeOptions) -> bool:

@@ -62,7 +62,7 @@ class AwaitedTranscriptions:
         return await self.result(ended)
 
     async def heard(self, job: Job) -> AsyncGenerator[str | Job, None]:
-        """Text of a long recording as its windows are recognised, with an empty text at intervals without news.
+        """Text of a recording as its windows are recognised, with an empty text at intervals without news.
 
         The last item is the job in its final state. Raises Conflict for a job that is deleted meanwhile.
         """

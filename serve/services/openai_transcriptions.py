@@ -53,7 +53,7 @@ class OpenAITranscriptions:
         return await self._named(await self._awaited.finished(job), options)
 
     async def events(self, job: Job, options: ResponseOptions) -> AsyncGenerator[BaseModel | None, None]:
-        """Text of a long recording as its blocks are done, the rest at the end. Yields None at intervals without news.
+        """Text of a recording as its windows are recognised, the rest at the end. Yields None at intervals without news.
 
         With `diarized_json` each segment is an event, too. Raises as `AwaitedTranscriptions.finished`.
         """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from assemblyai.streaming.v3.async_client import AsyncRealTimeTranscriber
 from assemblyai.streaming.v3.models import Encoding
 
 from schemas.domain import SAMPLE_RATE_HZ
+from schemas.errors import RateLimited, Unavailable
 from tests.clients.test_live import PIECE_SECS, address, heard, pcm, talk
 from tests.contract.gateway import USER_KEY
 from tests.contract.production_platform import Platform
@@ -114,6 +117,47 @@ async def test_a_session_that_cannot_begin_says_why(
     await session.client.disconnect()
     errors = [event for event in session.events if isinstance(event, RealTimeError)]
     assert errors[0].code == code
+
+
+async def closed_with(session: Session, sound: bytes) -> int | None:
+    """The code with which a session is closed that sends ``sound`` and then silence, in messages of 100 ms."""
+    await session.client.connect(RealTimeParameters(sample_rate=SAMPLE_RATE_HZ))
+    size = SAMPLE_RATE_HZ // 10 * 2
+    async with asyncio.timeout(60):
+        while not session.ended.is_set():
+            await session.client.stream(sound[:size].ljust(size, b"\0"))
+            sound = sound[size:]
+            with suppress(TimeoutError):
+                await asyncio.wait_for(session.ended.wait(), PIECE_SECS / 4)
+    await session.client.disconnect()
+    (error,) = [event for event in session.events if isinstance(event, RealTimeError)]
+    return error.code
+
+
+async def test_more_audio_than_a_recording_may_have_ends_the_session(
+    here: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = here.gateway.services.live_streams
+    monkeypatch.setattr(streams, "limits", replace(streams.limits, audio_secs=1.5))
+    assert await closed_with(Session(here), b"") == 3008
+
+
+async def test_a_session_that_finds_no_place_is_told_so(here: Platform) -> None:
+    services = here.gateway.services
+    account = (await services.keys.principal(USER_KEY)).account
+    with ExitStack() as others:
+        with suppress(RateLimited):
+            while True:
+                others.enter_context(services.live_streams.place(account))
+        assert await closed_with(Session(here), b"") == 3009
+
+
+async def test_an_engine_that_fails_is_an_error_of_the_server(here: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: Any) -> Any:
+        raise Unavailable("an engine's process died and is restarting; try again", retry_after_secs=2)
+
+    monkeypatch.setattr(here.gateway.services.engines, "recognize", fails)
+    assert await closed_with(Session(here), pcm(talk())) == 3005
 
 
 @pytest.mark.parametrize(

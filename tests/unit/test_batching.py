@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.domain import AS_SPOKEN, SAMPLE_RATE_HZ, Recognition, RecognizeOptions, Word
@@ -50,6 +50,7 @@ def heard(results: Sequence[Recognition | Exception]) -> list[str | type[Excepti
 
 
 @given(st.lists(st.floats(0.1, 30), min_size=1, max_size=40), st.integers(1, 16), st.floats(1, 200))
+@settings(deadline=None)
 def test_a_batch_keeps_its_bounds(lengths: list[float], max_items: int, budget_secs: float) -> None:
     chosen = Batcher(Recognizer(), max_items, budget_secs).choose(lengths)
     assert chosen[0] == 0, "the oldest is served"
@@ -60,6 +61,7 @@ def test_a_batch_keeps_its_bounds(lengths: list[float], max_items: int, budget_s
 
 
 @given(st.lists(st.floats(1, 30), min_size=1, max_size=40), st.floats(1, 100))
+@settings(deadline=None)
 def test_equal_lengths_fill_the_batch(lengths: list[float], budget_secs: float) -> None:
     equal = [lengths[0]] * len(lengths)
     chosen = Batcher(Recognizer(), 8, budget_secs).choose(equal)
@@ -105,6 +107,7 @@ def test_memory_and_a_bad_utterance_at_once() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 6), st.booleans()), min_size=1, max_size=12), st.floats(0.5, 30))
+@settings(deadline=None)
 def test_every_utterance_gets_its_own_answer(items: list[tuple[float, bool]], memory_secs: float) -> None:
     results = Batcher(Recognizer(memory_secs), 16, 100.0).run([sound(secs, -0.1 if bad else 0.1) for secs, bad in items])
     samples = [round(secs * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ for secs, _ in items]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import numpy as np
 from ray import serve
 
 from audio.pcm import to_float
-from schemas.domain import AS_SPOKEN, SAMPLE_RATE_HZ, Lane, Recognition, RecognizeOptions
+from schemas.domain import AS_SPOKEN, SAMPLE_RATE_HZ, Lane, Recognition, RecognizeOptions, Seconds
 from schemas.engines import EngineInfo, Samples
 from schemas.errors import InvalidRequest, Unavailable
 from schemas.settings import Settings
@@ -32,6 +33,7 @@ class _Served:
         self.info = replace(info, capabilities={**info.capabilities, "max_batch": max_batch})
         batcher = Batcher(self.recognizer, max_batch, settings.engines.asr_batch_secs)
         workers = getattr(self.recognizer, "workers", 1)
+        self.batch_key: Callable[[Seconds], Hashable] = getattr(self.recognizer, "batch_key", lambda _: None)
         self.admission: Admission[Utterance, Recognition] = Admission(batcher.run, batcher.choose, "recognizer", workers)
 
     def warm_up(self) -> None:
@@ -55,7 +57,8 @@ class RecognizerDeployment:
         samples, served = samples_from_pcm(pcm), self._loaded.engine
         utterance, secs = Utterance(samples, options), samples.size / SAMPLE_RATE_HZ
         with self._load.request() as begun:
-            recognition = await served.admission.submit(utterance, secs, lane, options, begun)
+            group = options, served.batch_key(secs)
+            recognition = await served.admission.submit(utterance, secs, lane, group, begun)
         return replace(recognition, punctuated=served.info.capabilities["punctuation"])
 
     async def check_options(self, options: RecognizeOptions) -> None:

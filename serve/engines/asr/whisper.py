@@ -16,13 +16,13 @@ from typing import Final
 
 import numpy as np
 
-from schemas.domain import AS_SPOKEN, SAMPLE_RATE_HZ, Recognition, RecognizeOptions
+from schemas.domain import AS_SPOKEN, SAMPLE_RATE_HZ, Recognition, RecognizeOptions, Seconds
 from schemas.engines import EngineChoice, EngineInfo, RecognizerCapabilities, Samples
 from serve.engines.asr.language import configured_language, with_language
 from serve.engines.asr.whisper_confidence import calibration_of
 from serve.engines.asr.whisper_files import WhisperFolder, read_folder
 from serve.engines.asr.whisper_listener import OPTIONS, WhisperListener
-from serve.engines.asr.whisper_model import WhisperModel
+from serve.engines.asr.whisper_model import WhisperModel, frames_for
 from serve.engines.asr.whisper_prompt import check_options
 from serve.engines.asr.windows import recognize_in_windows
 from serve.engines.model_files import ModelFiles, cannot_load, engine_revision, resolve
@@ -92,6 +92,10 @@ class WhisperRecognizer:
         """Raises InvalidParameter as `recognize` does."""
         check_options(options, self._languages)
         self._listener.check_prompt(options)
+
+    def batch_key(self, duration_secs: Seconds) -> int:
+        """Utterances with equal keys are decoded together; a batch of others takes as long as a batch for each key."""
+        return frames_for(duration_secs)
 
     def warm_up(self) -> None:
         """Recognise a second of noise."""

@@ -37,8 +37,8 @@ async def events(
 ) -> StreamingResponse:
     """Server-sent events until the job is final: `status`, `progress`, `block`, `segment`.
 
-    `block` has the words of a window of a long recording as soon as they are recognised; their speakers are known only at
-    the end. `segment` has a segment of the finished transcript. The last event is a `status`, or an `error` once the key is
+    `block` has the words of a window as soon as it and all before it are recognised; their speakers are known only at the
+    end. `segment` has a segment of the finished transcript. The last event is a `status`, or an `error` once the key is
     no longer valid.
     """
     first_block = int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() else 0
