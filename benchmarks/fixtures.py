@@ -74,10 +74,13 @@ def wav(pcm: Pcm) -> bytes:
     return buffer.getvalue()
 
 
-def complete(client: Client, recording: bytes, *, cache: bool, follow: bool = False) -> tuple[float, dict[str, Any]]:
+def complete(
+    client: Client, recording: bytes, *, cache: bool, follow: bool = False, wait_secs: float = 0.0
+) -> tuple[float, dict[str, Any]]:
     """(time from the first byte sent to the received result in s, the result).
 
     ``follow`` waits by the job's event stream, because polling for a minute takes half a core from the measurement.
+    ``wait_secs``: how long each request for the result waits for it.
     """
     began = time.perf_counter()
     job = client.submit(
@@ -88,7 +91,7 @@ def complete(client: Client, recording: bytes, *, cache: bool, follow: bool = Fa
     if follow:
         client.until_final(job["id"])
     while True:
-        body: dict[str, Any] = client.get(f"/transcriptions/{job['id']}")
+        body: dict[str, Any] = client.get(f"/transcriptions/{job['id']}", **({"wait_secs": wait_secs} if wait_secs else {}))
         if body["status"] == "completed":
             return time.perf_counter() - began, body
         if body["status"] not in ("submitted", "processing"):

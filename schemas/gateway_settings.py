@@ -206,7 +206,10 @@ class LimitSettings(Concern):
         0.0, ge=0, le=60, description="Time that searches of one account take in a minute, s; more is a 429. 0: no limit."
     )
     streams_per_client: int = Field(
-        64, ge=1, description="Sockets and streams of events that one key, or one address without a key, has open."
+        64,
+        ge=1,
+        description="Sockets, streams of events, and requests that wait for a job, which one key, or one address without a "
+        "key, has open.",
     )
     streams_per_account: int = Field(
         128, ge=1, description="Sockets and streams of events that all keys and tokens of one account have open."

@@ -76,5 +76,5 @@ class JobWatch:
         job = await self._lookup.owned(account, job_id)
         progress, blocks, number = self._board.find(job_id, first_block)
         if job.status is not JobStatus.PROCESSING:
-            return Watched(job.status, None, ended=job if job.status.is_final else None)
-        return Watched(job.status, progress or _STARTING, blocks, number)
+            return Watched(job.status, None, ended=job if job.status.is_final else None, job=job)
+        return Watched(job.status, progress or _STARTING, blocks, number, job=job)

@@ -30,6 +30,8 @@ class Watched:
     change: int = 0
     ended: Job | None = None
     """The job, once it is over."""
+    job: Job = field(kw_only=True)
+    """The job as it is."""
 
     @property
     def watch_token(self) -> WatchToken:

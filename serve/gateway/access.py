@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
+from urllib.parse import parse_qsl
 
 from schemas.scopes import ADMIN, OPERATOR
 from schemas.settings import Settings
@@ -45,6 +46,8 @@ class Rule:
     """Whether the time of a response counts as search."""
     streams: bool = False
     """Whether a response may take as long as a job."""
+    waits: bool = False
+    """Whether a GET with `wait_secs` in its query waits for a job, as a stream of events does."""
     speaks: bool = False
     """Whether a response is speech, which may take as long as its text."""
     audit: bool = False
@@ -52,9 +55,13 @@ class Rule:
     exports: bool = False
     """Whether a GET of exactly this path gives an operator data of other accounts, and is recorded."""
 
+    def follows_job(self, query: bytes) -> bool:
+        """Whether a response to a request with this query string may take as long as a job."""
+        return self.streams or (self.waits and any(name == b"wait_secs" for name, _ in parse_qsl(query)))
+
     @property
     def lasts(self) -> bool:
-        """Whether a request or its response may take minutes, so that its key may be revoked meanwhile."""
+        """Whether any request or its response may take minutes, so that its key may be revoked meanwhile."""
         return self.streams or self.speaks or self.body in ("upload", "form", "clip")
 
 
@@ -67,7 +74,7 @@ RULES: Final = (
     Rule("/objects", OPEN, "none"),  # the signature of the URL stands in place of a key
     Rule("/submit", "transcribe", "upload"),
     Rule("/akro/submit", "transcribe", "upload"),
-    Rule("/transcriptions", "transcribe", "none"),
+    Rule("/transcriptions", "transcribe", "none", waits=True),
     Rule("/transcriptions/*/events", "transcribe", "none", streams=True),
     Rule("/transcriptions/*/corrections", "transcribe"),
     Rule("/history", "history", "none"),

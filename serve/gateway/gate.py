@@ -78,6 +78,7 @@ class Gate:
         declared = declared_bytes(headers) or 0
         is_recording = rule is not None and rule.body in ("upload", "form", "clip")
         is_form = rule is not None and rule.body in ("form", "clip")
+        follows = rule is not None and rule.follows_job(scope.get("query_string", b""))
         async with AsyncExitStack() as held:
             try:
                 is_open = self._rules.is_open(scope["method"], scope["path"], rule)
@@ -88,7 +89,7 @@ class Gate:
                 if is_recording and rule is not None:
                     await self._limits.take_bytes(principal, declared)
                     slot = held.enter_context(self._slot(rule, scope["method"], principal))
-                if rule is not None and rule.streams:
+                if follows:
                     held.enter_context(self._streams.opened(principal, host))
                 if rule is not None and rule.searches:
                     await held.enter_async_context(self._limits.search(principal))
@@ -102,10 +103,10 @@ class Gate:
             answered = _with_headers(send, limit_headers)
             if principal is not None and self._rules.audited(scope["method"], scope["path"], rule):
                 answered = self._recorded(answered, scope, principal, rule)
-            if principal is None or rule is None or not rule.lasts:
+            if principal is None or rule is None or not (follows or rule.lasts):
                 await self._app(scope, counted, answered)
                 return
-            access = held.enter_context(self._watch.opened(principal, ends_with_token=rule.streams))
+            access = held.enter_context(self._watch.opened(principal, ends_with_token=follows))
             await answer_while_valid(access, self._app, scope, counted, answered)
 
     def _slot(self, rule: Rule, method: str, principal: Principal | None) -> ExitStack:

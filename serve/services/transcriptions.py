@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -14,7 +16,7 @@ from lakehouse.ledger.interface import JobLedger
 from lakehouse.ledger.progress import Watched, WatchToken
 from lakehouse.storage.objects import Objects, Stored, audio_key
 from lakehouse.tables.row_mapping import job_from_row
-from schemas.domain import FetchedRecording, Job, JobOptions, JobStatus, NewJob, Progress, Transcript
+from schemas.domain import FetchedRecording, Job, JobOptions, JobStatus, NewJob, Seconds, Transcript
 from schemas.errors import DamagedObject, NotFound, PayloadTooLarge
 from schemas.speech_engines import Engines
 from serve.services.job_admission import JobAdmission
@@ -23,6 +25,7 @@ from serve.services.recording_uploads import recording_bytes
 
 WATCH_SECS: Final = 15.0
 """Longest wait for a change of a job. A stream then sends a comment, because proxies close silent connections."""
+_UNDER_WAY: Final = 10_000
 NO_BLOCKS: Final = 2**31
 """A block number above that of every recording. A watch from this block on returns no blocks."""
 
@@ -76,6 +79,8 @@ class Transcriptions:
         self._engines = engines
         self._engine_revision = engine_revision
         self._max_bytes = max_upload_bytes
+        self._under_way: OrderedDict[int, None] = OrderedDict()
+        """Jobs that were not final when they were last seen here, oldest first."""
 
     async def submit(self, submission: Submission, chunks: AsyncIterator[bytes]) -> Job:
         """Store the recording and create its job, which is completed at once if its result is cached.
@@ -90,7 +95,7 @@ class Transcriptions:
     async def _submit(self, submission: Submission, chunks: AsyncIterator[bytes]) -> Job:
         await self._check(submission)
         stored, key = await self._stored(submission.account, chunks)
-        return await self._jobs.create(
+        job = await self._jobs.create(
             replace(
                 self._new(submission, submission.filename),
                 sha256=stored.sha256,
@@ -99,6 +104,8 @@ class Transcriptions:
                 join=submission.join,
             )
         )
+        self._remember(job)
+        return job
 
     async def expect(self, submission: Submission, filename: str, lease: str) -> Job:
         """Create a job whose recording is being fetched by the holder of ``lease``, who stores it with `store_expected`.
@@ -159,6 +166,32 @@ class Transcriptions:
             raise NotFound(f"there is no transcription {job_id} in your account", param="id")
         return job_from_row(row)
 
+    async def state(self, account: str, job_id: int, wait_secs: Seconds = 0.0) -> Watched:
+        """The job as soon as it is final; after ``wait_secs`` as it is then. Raises NotFound.
+
+        A job that is under way is asked of the ledger alone, since clients ask for it again and again.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_secs
+        if wait_secs or job_id in self._under_way:
+            seen = await self._jobs.watch(account, job_id, NO_BLOCKS, None, 0)
+            while not seen.status.is_final and (left := deadline - loop.time()) > 0:
+                seen = await self._jobs.watch(account, job_id, NO_BLOCKS, seen.watch_token, left)
+        else:
+            job = await self.get(account, job_id)
+            under_way = None if job.status.is_final else await self._jobs.watch(account, job_id, NO_BLOCKS, None, 0)
+            seen = under_way or Watched(job.status, None, job=job)
+        self._remember(seen.job)
+        return seen
+
+    def _remember(self, job: Job) -> None:
+        """Whether the job is under way."""
+        self._under_way.pop(job.id, None)
+        if not job.status.is_final:
+            self._under_way[job.id] = None
+            if len(self._under_way) > _UNDER_WAY:
+                self._under_way.popitem(last=False)
+
     async def page(self, account: str, offset: int, limit: int) -> tuple[list[Job], int]:
         """Jobs ``offset`` to ``offset + limit``, newest first, and how many there are in all."""
         found = await self._history.slice("transcriptions", account, offset, limit)
@@ -190,7 +223,3 @@ class Transcriptions:
                 return
             last = seen.watch_token
             first_block += len(seen.blocks)
-
-    async def progress(self, account: str, job_id: int) -> Progress | None:
-        """How far a job is; None if it is not being processed."""
-        return (await self._jobs.watch(account, job_id, NO_BLOCKS, None, 0)).progress

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from lakehouse.storage.result_objects import attempt_key, put_result
 from schemas.domain import Claim, JobStatus, Progress, Segment
 from schemas.errors import Conflict
 from tests.contract.gateway import OPERATOR_KEY, OTHER_KEY, Running
+from tests.integration.test_decode import wav
 from tests.support.lakehouse_kit import home, new_job, outcome, transcript
 
 pytestmark = pytest.mark.contract
@@ -107,6 +109,48 @@ async def test_events_stream_progress_blocks_and_segments_and_end_with_the_statu
     assert events[-1][1] == {"id": 1, "status": "completed"}
     again = await client.get("/transcriptions/1/events", headers={"Last-Event-ID": "no such id"})
     assert [name for name, _ in parsed(again.text)] == ["segment", "segment", "status"]
+
+
+async def test_a_get_that_waits_is_answered_when_the_job_is_over(gateway: Running, client: httpx.AsyncClient) -> None:
+    claim = await claimed(gateway)
+    waiting = asyncio.create_task(client.get("/transcriptions/1", params={"wait_secs": 50}))
+    await watched_by_a_stream(gateway.ledger)
+    await report(gateway, claim)  # a change that is not the end
+    await watched_by_a_stream(gateway.ledger)
+    await finish(gateway, claim)
+    answer = (await asyncio.wait_for(waiting, 60)).json()
+    assert (answer["status"], answer["segments"][0]["speaker"]) == ("completed", "0")
+    assert (await client.get("/transcriptions/1", params={"wait_secs": 50})).json() == {**answer, "audio_url": ANY}
+    assert (await client.get("/transcriptions/2", params={"wait_secs": 50})).status_code == 404
+
+
+async def test_a_get_waits_no_longer_than_it_asks_and_sees_a_deletion(gateway: Running, client: httpx.AsyncClient) -> None:
+    await claimed(gateway)
+    early = (await client.get("/transcriptions/1", params={"wait_secs": 0.01})).json()
+    assert (early["status"], early["progress"]["stage"]) == ("processing", "starting")
+    waiting = asyncio.create_task(client.get("/transcriptions/1", params={"wait_secs": 50}))
+    await watched_by_a_stream(gateway.ledger)
+    assert (await client.delete("/transcriptions/1")).status_code == 200
+    assert (await asyncio.wait_for(waiting, 60)).status_code == 404
+
+
+async def test_a_job_under_way_is_asked_of_the_ledger_alone(
+    gateway: Running, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = (await client.post("/submit", content=wav(bytes(32_000), rate_hz=16_000))).json()
+    with monkeypatch.context() as without_history:
+        without_history.setattr(gateway.services.history, "get", None)
+        assert (await client.get("/transcriptions/1")).json()["status"] == sent["status"] == "submitted"
+        assert (await client.post("/transcriptions/1/cancel")).status_code == 200
+        ended = (await client.get("/transcriptions/1")).json()
+    assert ended["status"] == "cancelled"
+    assert (await client.get("/transcriptions/1")).json() == ended
+
+
+@pytest.mark.parametrize("secs", ["-1", "55.1", "nan", "inf", "long"])
+async def test_a_wait_that_cannot_be_is_refused(client: httpx.AsyncClient, secs: str) -> None:
+    refused = await client.get("/transcriptions/1", params={"wait_secs": secs})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "wait_secs")
 
 
 async def test_a_reconnected_stream_continues_after_its_last_block(gateway: Running, client: httpx.AsyncClient) -> None:

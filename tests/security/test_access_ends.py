@@ -197,6 +197,25 @@ async def job_events(shop: Shop, key: str, held: AsyncExitStack) -> Check:
     return check
 
 
+async def waiting_get(shop: Shop, key: str, held: AsyncExitStack) -> Check:
+    client = await held.enter_async_context(
+        httpx.AsyncClient(base_url=f"http://{shop.address}", headers={"Authorization": key}, timeout=LONG_SECS)
+    )
+    job = (await client.post("/submit", content=wav(bytes([2, 0]) * 16_000, rate_hz=16_000))).json()
+    asking = asyncio.create_task(client.get(f"/transcriptions/{job['id']}", params={"wait_secs": 55}))
+    async with asyncio.timeout(LONG_SECS):
+        while job["id"] not in shop.gateway.ledger._board._waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+    async def check(code: str) -> None:
+        answer = await asking
+        if code != DELETED:  # then the job may have gone with its account
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, code)
+        assert answer.status_code in (401, 403, 404)
+
+    return check
+
+
 async def sdk_events(shop: Shop, key: str, held: AsyncExitStack) -> Check:
     client = await held.enter_async_context(AsyncClient(f"http://{shop.address}", key))
     job = await client.submit(wav(bytes([1, 0]) * 16_000, rate_hz=16_000))
@@ -230,7 +249,7 @@ async def render(shop: Shop, key: str, held: AsyncExitStack) -> Check:
 
 
 SOCKETS = (realtime, live, deepgram, assemblyai, speech)
-STREAMS = (*SOCKETS, job_events, sdk_events)
+STREAMS = (*SOCKETS, job_events, waiting_get, sdk_events)
 
 
 @pytest.mark.parametrize("cause", [Shop.revoke, Shop.expire, Shop.delete], ids=["revoked", "expired", "deleted"])

@@ -114,5 +114,9 @@ async def test_each_kind_of_socket_counts_for_its_account(tmp_path: Path) -> Non
                 assert sent.status_code == 200
                 events = await client.get(f"/transcriptions/{sent.json()['id']}/events")
                 check_refusal(events, 1)
+                job = f"/transcriptions/{sent.json()['id']}"
+                for query in ("wait_secs=50", "wait%5Fsecs=50"):
+                    check_refusal(await client.get(f"{job}?{query}"), 1)
+                assert (await client.get(job)).status_code == 200
         async with connect(realtime, additional_headers=headers) as again:
             assert json.loads(await asyncio.wait_for(again.recv(), 60))["type"] == "session.created"

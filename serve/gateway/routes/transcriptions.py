@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -23,9 +23,10 @@ from schemas.api.transcription import (
     TranscriptionItem,
     TranscriptionList,
 )
-from schemas.domain import Job, JobStatus
+from schemas.domain import Job
 from schemas.errors import InvalidParameter
 from schemas.times import iso
+from serve.gateway.audio_responses import CLIENT_CLOSED, ClientGone, until_gone
 from serve.gateway.auth import User
 from serve.gateway.dependencies import Services, services
 from serve.gateway.gate import declared_bytes
@@ -40,6 +41,8 @@ router = APIRouter(tags=["transcription"])
 
 _ANY_TYPE = "application/octet-stream"
 _JSON_BYTES = 64 * 1024
+_WAIT_MOST_SECS: Final = 55.0
+"""Proxies close requests that are silent for a minute."""
 _RAW_BODY = {"requestBody": {"required": True, "content": {_ANY_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
 _Services = Annotated[Services, Depends(services)]
 _Id = Annotated[int, Path(ge=1, le=2**63 - 1, description="Transcription id.")]
@@ -117,6 +120,7 @@ async def _remote(request: Request, query: SubmitQuery) -> tuple[SubmitUrl | Non
 
 @router.get("/transcriptions/{job_id}", response_model=TranscriptionBody, response_model_exclude_none=True)
 async def get_transcription(
+    request: Request,
     job_id: _Id,
     user: User,
     s: _Services,
@@ -124,12 +128,19 @@ async def get_transcription(
     word_level_timestamps: Annotated[bool, Query(description="Include word-level timestamps in segments.")] = False,
     fmt: Annotated[FileFormat | None, Query(alias="format", description="A file of this kind instead of JSON.")] = None,
     name_speakers: Annotated[bool, Query(description="Name the speakers that your account knows.")] = False,
+    wait_secs: Annotated[float, Query(ge=0, le=_WAIT_MOST_SECS, description="Wait so long for the job to end.")] = 0.0,
 ) -> TranscriptionBody | Response:
     """One job: its status and, when completed, the transcript with speakers and times.
 
-    With `format` the response is a file, and a job that is not completed is a 409.
+    With `format` the response is a file, and a job that is not completed is a 409. With `wait_secs` the response comes when
+    the job is over, or after this time.
     """
-    job = await s.transcriptions.get(user.account, job_id)
+    asking = s.transcriptions.state(user.account, job_id, wait_secs)
+    try:
+        seen = await (until_gone(request.receive, asking) if wait_secs else asking)
+    except ClientGone:
+        return Response(status_code=CLIENT_CLOSED)
+    job = seen.job
     transcript = await s.transcriptions.transcript(job)
     names = await s.speakers.names(job, transcript) if name_speakers and transcript is not None else {}
     if fmt is not None:
@@ -138,9 +149,7 @@ async def get_transcription(
     body = TranscriptionBody.of(job, transcript, audio_url, words=word_level_timestamps)
     if name_speakers and transcript is not None:
         body.name_speakers(names)
-    if job.status is JobStatus.PROCESSING:
-        progress = await s.transcriptions.progress(user.account, job_id)
-        body.progress = ProgressBody.of(progress) if progress else None
+    body.progress = ProgressBody.of(seen.progress) if seen.progress else None
     return body
 
 
