@@ -13,6 +13,9 @@ from schemas.speech import MAX_SPEED, MIN_SPEED, VoiceProfile
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
+AudioFormat = Literal["wav", "pcm", "mp3", "opus", "flac"]
+"""Formats of complete renders; `pcm` is s16le at 24 kHz mono without a header, `opus` is in Ogg."""
+
 VoiceId = Annotated[
     str, Field(min_length=1, max_length=128, description="A `voice_id` from `GET /vui/voices`, or your own.")
 ]
@@ -66,7 +69,7 @@ class Render(BaseModel):
 class SpeechRequest(Render):
     """`POST /vui/v1/tts`."""
 
-    response_format: Literal["wav", "pcm", "mp3", "opus", "flac"] = Field(
+    response_format: AudioFormat = Field(
         "wav", description="`pcm` is s16le at 24 kHz mono without a header; `opus` is in Ogg."
     )
     stream: bool = Field(False, description="Send audio while it is rendered; also as the query parameter `stream=1`.")
@@ -78,6 +81,11 @@ class SpeakMessage(Render):
     type: Literal["speak"] = "speak"
     token: str | None = Field(None, max_length=8192)
     passages: bool = Field(False, description="Send a message `passage` after the sound of each passage.")
+    stored: bool = Field(
+        False,
+        description="Send a message `stored` when the render is in the history, about a second after `done`. "
+        "The next render begins after it.",
+    )
 
 
 class PassageMessage(BaseModel):
@@ -90,6 +98,13 @@ class PassageMessage(BaseModel):
     passed: bool | None = Field(description="Whether verification passed; null if the passage was not verified.")
     retries: int
     word_error_rate: float | None
+
+
+class StoredMessage(BaseModel):
+    """The render that ended with the last `done` is in the history."""
+
+    type: Literal["stored"] = "stored"
+    id: int | None = Field(description="Of `/history/tts`; null for a render without a token, or one that was not stored.")
 
 
 class VoiceBody(BaseModel):
@@ -156,8 +171,6 @@ class DeletedVoice(BaseModel):
 
 def audio_responses() -> dict[int | str, dict[str, Any]]:
     """Responses of `POST /vui/v1/tts` for the OpenAPI document."""
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    types = ("audio/wav", "audio/L16", "audio/mpeg", "audio/ogg", "audio/flac")
     words = {"type": "string"}
     headers = {
         "X-Audio-Seconds": {"description": "Length of the audio, s; complete files only.", "schema": words},
@@ -170,4 +183,11 @@ def audio_responses() -> dict[int | str, dict[str, Any]]:
             "schema": words,
         },
     }
-    return {200: {"description": "The sound.", "content": dict.fromkeys(types, binary), "headers": headers}}
+    return {200: {**file_responses()[200], "headers": headers}}
+
+
+def file_responses() -> dict[int | str, dict[str, Any]]:
+    """Responses with a sound in one of the formats of `AudioFormat`, for the OpenAPI document."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    types = ("audio/wav", "audio/L16", "audio/mpeg", "audio/ogg", "audio/flac")
+    return {200: {"description": "The sound.", "content": dict.fromkeys(types, binary)}}

@@ -78,6 +78,7 @@ RULES: Final = (
     Rule("/transcriptions/*/events", "transcribe", "none", streams=True),
     Rule("/transcriptions/*/corrections", "transcribe"),
     Rule("/history", "history", "none"),
+    Rule("/history/tts/*/audio", "history", "none", speaks=True),
     Rule("/history/search", "history", "none", searches=True),
     Rule("/history/conversations/search", "history", "none", searches=True),
     Rule("/vui/voices", OPEN, "none"),

@@ -7,7 +7,7 @@ import io
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, Final, TypeVar, cast
+from typing import IO, Any, Final, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from audio.encode import MEDIA_TYPES, Encoder, FileEncoder, Format
 from audio.tempo import Tempo
 from schemas.domain import SPEECH_RATE_HZ
+from serve.services.render_files import IN_MEMORY_BYTES, content_of
 from serve.services.speech import Rendering
 
 T = TypeVar("T")
@@ -24,8 +25,6 @@ T = TypeVar("T")
 SPEECH_TYPES: Final[dict[Format, str]] = {**MEDIA_TYPES, "pcm": f"audio/L16; rate={SPEECH_RATE_HZ}; channels=1"}
 CLIENT_CLOSED: Final = 499
 """Status for a disconnected client; never sent."""
-_IN_MEMORY_BYTES: Final = 8 * 1024 * 1024
-_READ_BYTES: Final = 256 * 1024
 
 
 class ClientGone(Exception):
@@ -55,6 +54,10 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
+class _Source(Protocol):
+    async def aclose(self) -> None: ...
+
+
 class SoundResponse(Response):
     """Sends ``sound`` piece by piece, and closes it when it is sent or the client has disconnected.
 
@@ -62,7 +65,7 @@ class SoundResponse(Response):
     """
 
     def __init__(
-        self, sound: AsyncGenerator[bytes, None], source: Rendering, media_type: str, headers: Mapping[str, str]
+        self, sound: AsyncGenerator[bytes, None], source: _Source, media_type: str, headers: Mapping[str, str]
     ) -> None:
         super().__init__(None, 200, dict(headers), media_type)
         if "content-length" not in {name.lower() for name in headers}:
@@ -94,7 +97,7 @@ async def complete(rendering: Rendering, fmt: Format, tempo: float = 1.0) -> Sou
 
     ``tempo``: how much faster the sound is made after it was rendered.
     """
-    file = cast("IO[bytes]", SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES))  # noqa: SIM115 - closed when it is sent
+    file = cast("IO[bytes]", SpooledTemporaryFile(max_size=IN_MEMORY_BYTES))  # noqa: SIM115 - closed when it is sent
     try:
         async with aclosing(rendering):
             encoder = FileEncoder(fmt, SPEECH_RATE_HZ, file)
@@ -107,7 +110,7 @@ async def complete(rendering: Rendering, fmt: Format, tempo: float = 1.0) -> Sou
         file.close()
         raise
     headers = {**_verdict(rendering, tempo), "Content-Length": str(size)}
-    return SoundResponse(_contents(file), rendering, SPEECH_TYPES[fmt], headers)
+    return SoundResponse(content_of(file), rendering, SPEECH_TYPES[fmt], headers)
 
 
 async def encoded(rendering: Rendering, fmt: Format, tempo: float = 1.0) -> AsyncGenerator[bytes, None]:
@@ -136,14 +139,6 @@ async def _sound(rendering: Rendering, tempo: float) -> AsyncGenerator[NDArray[n
 async def _coding(fmt: Format, feed: Any, samples: NDArray[np.int16]) -> Any:
     """Feed the encoder; formats that compress do so in a thread."""
     return feed(samples) if fmt in ("wav", "pcm") else await asyncio.to_thread(feed, samples)
-
-
-async def _contents(file: IO[bytes]) -> AsyncGenerator[bytes, None]:
-    try:
-        while piece := file.read(_READ_BYTES):
-            yield piece
-    finally:
-        file.close()
 
 
 def _verify_enabled(rendering: Rendering) -> dict[str, str]:

@@ -38,10 +38,12 @@ from serve.services.openai_transcriptions import OpenAITranscriptions
 from serve.services.realtime import Realtime
 from serve.services.recorded_consents import RecordedConsents
 from serve.services.remote_submissions import RemoteSubmissions
+from serve.services.render_files import RenderFiles
 from serve.services.speaker_registry import SpeakerRegistry
 from serve.services.speech import Speech
 from serve.services.spoken_chars import SpokenChars
 from serve.services.stored_answers import StoredAnswers
+from serve.services.stored_sounds import StoredSounds
 from serve.services.transcriptions import Transcriptions
 from serve.services.usage import Usage
 from serve.services.voice_cloning import Cloning
@@ -76,6 +78,7 @@ class Services:
     remote_submissions: RemoteSubmissions
     corrections: Corrections
     waveforms: Waveforms
+    render_files: RenderFiles
     usage: Usage
     awaited: AwaitedTranscriptions
     known_speakers: KnownSpeakers
@@ -127,6 +130,7 @@ class Services:
             ledger.speakers, objects, known_speakers, require_consent=settings.speech.require_consent
         )
         spoken = SpokenChars(settings.limits)
+        sounds = StoredSounds(settings, objects)
         speech = Speech(settings, ledger.voices, ledger.records, objects, engines, spoken)
         voice_names = VoiceNames(settings)
         conversations = ConversationRecorder(objects, ledger.records)
@@ -152,7 +156,8 @@ class Services:
             transcriptions=transcriptions,
             remote_submissions=RemoteSubmissions(settings.limits, ledger.jobs, transcriptions),
             corrections=Corrections(objects, transcriptions),
-            waveforms=Waveforms(settings, objects),
+            waveforms=Waveforms(objects, sounds),
+            render_files=RenderFiles(objects, sounds),
             usage=Usage(history),
             awaited=awaited,
             known_speakers=known_speakers,

@@ -79,6 +79,7 @@ class RenderRecording:
         self._is_written = False
         """Whether the recorder has begun to write it."""
         self._has_failed = False
+        self._row_id: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
 
     async def add(self, pcm: bytes) -> None:
         """``pcm`` is s16le at 24 kHz mono. Waits only when the store is some minutes of sound behind."""
@@ -103,6 +104,15 @@ class RenderRecording:
         if not self._is_written:
             self._is_written = True
             self._recorder.write_soon(self)
+
+    async def row_id(self) -> int | None:
+        """Id of the row, once it is committed; None if it could not be written."""
+        return await asyncio.shield(self._row_id)
+
+    def settle(self, row_id: int | None) -> None:
+        """Answer `row_id`; without effect after the first time."""
+        if not self._row_id.done():
+            self._row_id.set_result(row_id)
 
     async def store(self, objects: Objects, encoder: OpusEncoder) -> TtsRender:
         """Write the object once the render has ended. Returns the row, without an object if the store fails."""
@@ -231,8 +241,14 @@ class RenderRecorder:
         task.add_done_callback(self._done)
 
     async def _write(self, recordings: Sequence[RenderRecording]) -> None:
-        rows = await asyncio.gather(*(one.store(self._objects, self._encoder) for one in recordings))
-        await self._records.add_renders(rows)
+        try:
+            rows = await asyncio.gather(*(one.store(self._objects, self._encoder) for one in recordings))
+            row_ids = await self._records.add_renders(rows)
+            for recording, row_id in zip(recordings, row_ids, strict=True):
+                recording.settle(row_id or None)  # 0: the account was deleted
+        finally:
+            for recording in recordings:
+                recording.settle(None)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

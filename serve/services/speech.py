@@ -50,6 +50,7 @@ class Rendering:
         self._chunks = chunks
         self._first: RenderedChunk | None = None
         self._recording: RenderRecording | None = None
+        self._stored: RenderRecording | None = None
         self._row: TtsRender | None = None
         self._usd_per_char = 0.0
         self._ended = False
@@ -69,7 +70,8 @@ class Rendering:
 
     def record(self, recording: RenderRecording, row: TtsRender, usd_per_char: float) -> None:
         """Add each chunk to ``recording`` as well; ``row`` is completed with the render's counts at its end."""
-        self._recording, self._row, self._usd_per_char = recording, row, usd_per_char
+        self._recording = self._stored = recording
+        self._row, self._usd_per_char = row, usd_per_char
 
     def __aiter__(self) -> Self:
         return self
@@ -95,6 +97,10 @@ class Rendering:
             await self._chunks.aclose()
         finally:
             self._finish()
+
+    async def row_id(self) -> int | None:
+        """Id of the render in the history, after `aclose`, once it is there; None for a render that is not recorded."""
+        return None if self._stored is None else await self._stored.row_id()
 
     def _finish(self) -> None:
         recording, row, self._recording = self._recording, self._row, None

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from schemas.api.parsing import validation_error
-from schemas.api.speech import SpeakMessage
+from schemas.api.speech import SpeakMessage, StoredMessage
 from schemas.domain import Seconds
 from schemas.errors import FluxionsError, InvalidParameter, InvalidRequest, PayloadTooLarge, RateLimited
 from schemas.settings import SpeechSettings
 from serve.services.render_recorder import RenderStats
-from serve.services.speech import Speech
+from serve.services.speech import Rendering, Speech
 from serve.services.spoken_passages import SpokenPassages
 
 logger = logging.getLogger(__name__)
@@ -155,8 +155,10 @@ class SpeechSession:
         try:
             if isinstance(request, FluxionsError):
                 raise request
-            stats = await self._speak(request)
-            await self._client.send({"type": "done", **_verdict(stats, request)})
+            rendering = await self._speak(request)
+            await self._client.send({"type": "done", **_verdict(rendering.stats, request)})
+            if request.stored:
+                await self._client.send(StoredMessage(id=await rendering.row_id()).model_dump())
         except FluxionsError as error:
             await self._refuse(error)
         except Exception as error:
@@ -165,7 +167,7 @@ class SpeechSession:
             logger.exception("unexpected %s on a speech socket", type(error).__name__)
             await self._refuse(FluxionsError("something broke on our side; try again"))
 
-    async def _speak(self, request: SpeakMessage) -> RenderStats:
+    async def _speak(self, request: SpeakMessage) -> Rendering:
         account = await self._client.account(request.token)
         voice = await self._speech.voice(request.voice, account)
         self._speech.check(request)
@@ -181,7 +183,7 @@ class SpeechSession:
                 ended = passages.add(chunk)
                 if ended is not None and request.passages:
                     await self._client.send(ended.model_dump())
-        return rendering.stats
+        return rendering
 
     async def _refuse(self, error: FluxionsError) -> None:
         await self._client.send(error_message(error))

@@ -155,6 +155,34 @@ async def test_one_render_has_a_fresh_link(filled: Running, client: httpx.AsyncC
     assert (await client.get(detail["download_url"])).content == b"OggS"
 
 
+MAGIC = {"wav": b"RIFF", "mp3": (b"ID3", b"\xff"), "flac": b"fLaC", "opus": b"OggS"}
+
+
+async def test_the_sound_of_a_render_is_given_in_each_format(gateway: Running, client: httpx.AsyncClient) -> None:
+    asked = {"voice": "maeve", "input": "It is rendered once.", "verify_chunks": False}
+    secs = float((await client.post("/vui/v1/tts", json=asked)).raise_for_status().headers["x-audio-seconds"])
+    await gateway.services.speech.drain(60)
+    (item,) = (await listed(client, "/history/tts"))["data"]
+    path = f"/history/tts/{item['id']}/audio"
+    for fmt, magic in MAGIC.items():
+        sent = (await client.get(path, params={"format": fmt})).raise_for_status()
+        assert sent.content.startswith(magic)
+        assert sent.headers["content-disposition"] == f'attachment; filename="tts-{item["id"]}.{fmt}"'
+    pcm = (await client.get(path, params={"format": "pcm"})).content
+    assert len(pcm) / 48_000 == pytest.approx(secs, abs=0.1)
+    assert (await client.get(path)).content == (await client.get(item["download_url"])).content
+    assert (await client.get(path, params={"format": "m4a"})).status_code == 422
+    assert (await listed(client, "/history/tts"))["total"] == 1
+    async with gateway.client(OTHER_KEY) as stranger:
+        assert (await stranger.get(path)).status_code == 404
+
+
+async def test_a_render_without_stored_sound_has_none(gateway: Running, client: httpx.AsyncClient) -> None:
+    (row_id,) = await gateway.ledger.records.add_renders([replace(render(0), audio_key=None)])
+    refused = await client.get(f"/history/tts/{row_id}/audio")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "no_recording")
+
+
 async def test_one_conversation_with_turns_and_tool_calls(filled: Running, client: httpx.AsyncClient) -> None:
     await filled.ledger.records.add_conversation(*conversation("sess_long", 3, turns=600))
     detail = (await client.get("/history/conversations/sess_long")).json()

@@ -13,7 +13,7 @@ import pytest
 import websockets
 
 from tests.contract.gateway import OTHER_KEY, USER_KEY, Running
-from tests.contract.speaking import MAEVE, SENTENCE, assert_is_speech, served, until
+from tests.contract.speaking import MAEVE, SENTENCE, assert_is_speech, pcm_of, served, until
 
 pytestmark = pytest.mark.contract
 
@@ -98,6 +98,27 @@ async def test_the_key_counts_for_each_speak(gateway: Running, url: str) -> None
     assert (await gateway.ledger.maintenance.stats()).tables["tts_renders"] >= 1
     keys = [key async for key, _ in gateway.services.objects.list("renders/default")]
     assert len(keys) == 2
+
+
+async def test_a_render_says_when_and_where_the_history_has_it(gateway: Running, url: str) -> None:
+    texts = ("Hello there.", "Good morning.")
+    async with websockets.connect(url) as ws, gateway.client() as client:
+        for text in texts:
+            await ws.send(json.dumps({**SPEAK, "input": text, "stored": True, "token": USER_KEY}))
+        for text in texts:
+            (start, done), pcm = await _heard(ws)
+            assert (start["type"], done["type"]) == ("start", "done")
+            stored = json.loads(await ws.recv())
+            assert stored["type"] == "stored"
+            detail = (await client.get(f"/history/tts/{stored['id']}")).raise_for_status().json()
+            assert detail["text"] == text
+            wav = await client.get(f"/history/tts/{stored['id']}/audio", params={"format": "wav"})
+            samples = pcm_of(wav.raise_for_status().content)
+            assert samples.size / 24_000 == pytest.approx(len(pcm) / 48_000, abs=0.1)
+            assert_is_speech(samples, 0.3, 3)
+        await ws.send(json.dumps({**SPEAK, "stored": True}))
+        await _heard(ws)
+        assert json.loads(await ws.recv()) == {"type": "stored", "id": None}
 
 
 async def test_more_renders_than_may_wait_are_refused(url: str) -> None:
