@@ -53,6 +53,7 @@ class Responding:
         self._sounds.set()
         self._resumes: asyncio.TimerHandle | None = None
         self._dropped: set[Response] = set()
+        self._context_known: int | None = None
 
     @property
     def playing_secs(self) -> Seconds:
@@ -248,16 +249,18 @@ class Responding:
         return await self._prompt(config, [*before, said], after_speech=True)
 
     async def _context_tokens(self) -> int | None:
-        """The model's context length in tokens, if its engine declares one.
+        """The model's context length in tokens, if its engine declares one; asked once, as the answer waits for it.
 
         Errors are ignored here: an engine that fails now also fails at the request.
         """
-        try:
-            info = await self._parts.engines.language_model()
-        except FluxionsError:
-            return None
-        found = info.capabilities.get("context_tokens")
-        return found if isinstance(found, int) else None
+        if self._context_known is None:
+            try:
+                info = await self._parts.engines.language_model()
+            except FluxionsError:
+                return None
+            found = info.capabilities.get("context_tokens")
+            self._context_known = found if isinstance(found, int) else None
+        return self._context_known
 
     async def close(self) -> None:
         """Cancel all, and wait until their engines have stopped."""

@@ -229,6 +229,7 @@ class Talk:
     async def _receive(self, text: str) -> None:
         event = json.loads(text)
         server_events().validate_python(event)
+        check_shape(event)
         self.events.append(event)
         self._changed.set()
 
@@ -246,6 +247,11 @@ class Talk:
             raise failed
         ids = [event["event_id"] for event in self.events]
         assert len(ids) == len(set(ids))
+        created, done = (self.of(f"response.{kind}") for kind in ("created", "done"))
+        ended = [event["response"]["id"] for event in done]
+        assert len(ended) == len(set(ended)), "a response ended twice"
+        assert set(ended) <= {event["response"]["id"] for event in created}
+        assert all(event["response"]["usage"]["total_tokens"] >= 0 for event in done)
 
     async def send(self, kind: str, **fields: Any) -> None:
         await self.session.take(json.dumps({"type": kind, **fields}))
@@ -300,6 +306,23 @@ class Talk:
         step = 2 * round(chunk_secs * rate_hz)
         for at in range(0, len(pcm), step):
             await self.send("input_audio_buffer.append", audio=base64.b64encode(pcm[at : at + step]).decode())
+
+
+def check_shape(event: dict[str, Any]) -> None:
+    """What clients in JavaScript refuse and the types of `openai` allow: null where a field should be absent, user audio
+    without its transcript, times and places that are no integers."""
+    response = event.get("response", {})
+    for item in filter(None, (event.get("item"), *response.get("output", []))):
+        refused = [name for name in ("status", "role", "name", "call_id", "arguments") if item.get(name, "") is None]
+        assert not refused, (event["type"], refused)
+        for content in item.get("content", []):
+            expected = {"output_text", "output_audio"} if item.get("role") == "assistant" else {"input_text", "input_audio"}
+            assert content["type"] in expected, (event["type"], content["type"])
+            assert content["type"] != "input_audio" or "transcript" in content
+    for name in ("part", "error") if event["type"] != "error" else ():
+        assert None not in event.get(name, {}).values(), (event["type"], name)
+    numbers = {name: value for name, value in event.items() if name.endswith(("_ms", "_index"))}
+    assert all(type(value) is int for value in numbers.values()), numbers
 
 
 def text_of(event: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from schemas.engines import EngineInfo
 from schemas.errors import EngineFailure, Unavailable
 from schemas.language_model import ChatMessage
 from serve.realtime.session import Session
@@ -213,6 +214,24 @@ async def test_a_long_conversation_loses_its_beginning_and_never_its_instruction
         response = (await talk.ask())["response"]
         if response["status"] == "failed":
             assert response["status_details"]["error"]["code"] == "context_length_exceeded"
+
+
+async def test_the_length_of_the_models_context_is_asked_once() -> None:
+    class Counting(ScriptedEngines):
+        asked_for = 0
+
+        async def language_model(self) -> EngineInfo:
+            self.asked_for += 1
+            if self.asked_for == 1:
+                raise Unavailable("it is loading")
+            return await super().language_model()
+
+    engines = Counting(context_tokens=4000)
+    async with Talk(engines) as talk:
+        for _ in range(4):
+            await talk.say("Hello")
+            assert (await talk.ask(**TEXT))["response"]["status"] == "completed"
+        assert engines.asked_for == 2, "once more after an error, and not again"
 
 
 async def test_two_sessions_share_nothing() -> None:

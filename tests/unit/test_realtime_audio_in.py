@@ -183,15 +183,6 @@ async def test_silence_is_no_turn_and_a_turn_without_words_is_not_answered() -> 
         assert engines.asked == []
 
 
-async def test_long_silence_is_kept_nowhere() -> None:
-    async with Talk(ScriptedEngines()) as talk:
-        await talk.hear(np.zeros(60 * SPEECH_RATE_HZ, np.float32), 5.0)
-        assert talk.session._hearing.position_ms == pytest.approx(60_000, abs=100)
-        assert talk.session._hearing._input.duration_secs < 1
-        await talk.hear(spoken(TURN))
-        assert (await talk.until("input_audio_buffer.speech_started"))["audio_start_ms"] > 60_000
-
-
 async def test_a_failed_recognition_is_reported_and_the_session_continues() -> None:
     engines = ScriptedEngines(hears=[EngineFailure("it could not hear")])
     async with Talk(engines) as talk:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from schemas.domain import SPEECH_RATE_HZ, Recognition, Word
-from schemas.errors import InvalidParameter
+from schemas.errors import EngineFailure, InvalidParameter
 from serve.realtime.event_writer import MAX_BYTES, ROOM_BYTES, EventWriter
 from serve.realtime.heard_text import SpokenPassage, heard_text
 from serve.realtime.heard_words import heard_chars
@@ -180,6 +180,46 @@ async def test_an_answer_that_is_still_playing_is_cut_where_speech_begins() -> N
         (known,) = [m.content for m in engines.asked[-1].messages if m.role == "assistant"]
         assert known.startswith("The sky is blue.")
         assert "sun" not in known
+
+
+async def test_a_client_cancels_a_response_in_the_middle_of_its_audio() -> None:
+    engines = ScriptedEngines([written(*LONG), written("Next.")])
+    async with Talk(engines) as talk:
+        await talk.say("How is the weather?")
+        engines.speech_gate.clear()
+        await talk.send("response.create")
+        await talk.until("response.output_audio.delta")
+        await talk.send("response.cancel")
+        done = await talk.until("response.done")
+        assert done["response"]["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}
+        assert done["response"]["output"][0]["status"] == "incomplete"
+        engines.speech_gate.set()
+        assert text_of(await talk.ask()) == "Next."
+        late = talk.events[talk.events.index(done) :]
+        assert [event["type"] for event in late if event.get("response_id") == done["response"]["id"]] == []
+
+
+@pytest.mark.parametrize("pieces", [0, 1])
+async def test_a_synthesiser_that_fails_fails_the_response_and_not_the_session(pieces: int) -> None:
+    class Failing(ScriptedEngines):
+        fails = True
+
+        async def render(self, request: Any) -> Any:
+            places = pieces if self.fails else -1
+            async for chunk in super().render(request):
+                if not places:
+                    raise EngineFailure("it lost its voice")
+                places -= 1
+                yield chunk
+
+    engines = Failing([written(*LONG), written("Here I am.")])
+    async with Talk(engines) as talk:
+        await talk.say("How is the weather?")
+        response = (await talk.ask())["response"]
+        assert (response["status"], response["status_details"]["error"]["code"]) == ("failed", "engine_failure")
+        assert len(talk.of("response.output_audio.delta")) <= 3 * pieces
+        engines.fails = False
+        assert text_of(await talk.ask()) == "Here I am."
 
 
 async def test_text_with_nothing_to_say_is_shown_and_not_spoken() -> None:

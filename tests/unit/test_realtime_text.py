@@ -8,6 +8,7 @@ import pytest
 
 from schemas.language_model import ChatMessage, NamedTool
 from tests.support.realtime_kit import TEXT, WEATHER, ScriptedEngines, Talk, text_of, written
+from tests.unit.test_realtime_audio_in import TURN, spoken
 
 pytestmark = pytest.mark.unit
 
@@ -249,3 +250,23 @@ async def test_what_cannot_be_understood_is_an_error_and_the_session_goes_on(
         assert (error["code"], error["param"]) == (code, param)
         await talk.say("Hello")
         assert text_of(await talk.ask(**TEXT)) == "Yes."
+
+
+async def test_the_previous_ids_of_items_give_the_order_of_a_conversation() -> None:
+    engines = ScriptedEngines([written(f"Answer {number}.") for number in range(3)], hears=["One.", "Two.", "Three."])
+    async with Talk(engines) as talk:
+        await talk.update(**TEXT)
+        for _ in range(3):
+            await talk.hear(spoken(TURN))
+            await talk.until("response.done")
+        await talk.say("Before all.", id="head")
+        item = {"type": "message", "role": "system", "id": "root", "content": [{"type": "input_text", "text": "First."}]}
+        await talk.send("conversation.item.create", item=item, previous_item_id="root")
+        await talk.until("conversation.item.done")
+        order: list[str] = []
+        for event in talk.of("conversation.item.added"):
+            before = event["previous_item_id"]
+            order.insert(0 if before is None else order.index(before) + 1, event["item"]["id"])
+        assert order == [one.id for one in talk.session.conversation]
+        assert len(order) == 8
+        assert (order[0], order[-1]) == ("root", "head")

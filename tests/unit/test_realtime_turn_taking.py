@@ -298,3 +298,20 @@ async def test_the_idle_time_begins_when_the_answer_was_played() -> None:
         assert talk.of("input_audio_buffer.timeout_triggered") == []
         await talk.hear(silent(1.5), 0.5)
         await talk.until("input_audio_buffer.timeout_triggered")
+
+
+async def test_silence_for_an_hour_is_kept_nowhere_and_the_next_turn_is_answered() -> None:
+    engines = ScriptedEngines([written("Still here.")])
+    async with Talk(engines) as talk:
+        await talk.update(**TEXT)
+        minute = np.zeros(60 * SPEECH_RATE_HZ, np.float32)
+        for _ in range(60):
+            await talk.hear(minute, 10.0)
+        await talk.quiet()
+        assert talk.kinds() == ["session.created", "session.updated"]
+        assert talk.session._hearing.position_ms == pytest.approx(3_600_000, abs=100)
+        assert talk.session._hearing._input.duration_secs < 1
+        assert engines.heard == []
+        await talk.hear(spoken(TURN))
+        assert (await talk.until("input_audio_buffer.speech_started"))["audio_start_ms"] > 3_600_000
+        assert text_of(await talk.until("response.done")) == "Still here."
