@@ -44,6 +44,21 @@ def test_a_chosen_file_is_followed_while_other_views_are_shown_and_opened(visit:
     expect(page.locator(".word", has_text="window")).to_be_visible()
 
 
+def test_a_followed_recording_shows_every_word_once(visit: Visit) -> None:
+    page = visit.page("transcribe")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose files").press("Enter")
+    files = [{"name": "walk.wav", "mimeType": "audio/wav", "buffer": recordings.long(40, 7)}]
+    chooser.value.set_files(files)
+    card = page.get_by_role("article").filter(has_text="walk.wav")
+    expect(card.get_by_role("link", name="Open the transcript")).to_be_visible()
+    with visit.studio.client(visit.key) as client:
+        job = client.get("/transcriptions").json()["transcriptions"][0]
+        segments = client.get(f"/transcriptions/{job['id']}").json()["segments"]
+    assert job["filename"] == "walk.wav"
+    assert card.locator(".arriving").inner_text().split() == " ".join(one["text"] for one in segments).split()
+
+
 def test_a_dropped_file_is_sent(visit: Visit) -> None:
     page = visit.page("transcribe")
     encoded = base64.b64encode(recordings.sentence(2)).decode()

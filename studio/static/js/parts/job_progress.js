@@ -23,13 +23,18 @@ export function watch(api, { id, filename }, { signal, onDone }) {
       stage.textContent = `${T.stages[made.stage] ?? made.stage}${eta}`;
     },
     block: ({ segments }) => {
-      inBlocks = true;
-      add(segments.map((segment) => segment.text).join(" "));
+      const words = segments.map((segment) => segment.text).join(" ");
+      if (!words) return;
+      ahead += words.length + 1;
+      add(words);
     },
-    // A short recording has no blocks: its words come at the end.
-    segment: ({ text: said }) => inBlocks || add(said),
+    // Segments have the whole text; its beginning came in blocks and is not shown again.
+    segment: ({ text: said }) => {
+      if (said.length > ahead) add(said.slice(ahead).trimStart());
+      ahead = Math.max(0, ahead - said.length - 1);
+    },
   };
-  let inBlocks = false;
+  let ahead = 0; // characters of blocks that no segment has repeated
 
   function add(words) {
     text.append(words, " ");
