@@ -51,8 +51,11 @@ SENTENCES = (
     "I would like to book a table for two people tomorrow evening.",
     "Could you tell me when the next train to Berlin leaves?",
     "The weather was so nice that we stayed in the garden until midnight.",
-    "Please send the invoice to my office before the end of the week.",
+    "She opened the window and looked out over the garden.",
+    "We should leave now because the road is going to be busy.",
+    "The doctor said that he has to stay in bed for a week.",
 )
+"""None of them could end at .6 or .8 of its length."""
 
 
 def heard(text: str, share: float) -> Samples:
@@ -67,8 +70,8 @@ def heard(text: str, share: float) -> Samples:
 def test_ends_of_sentences_are_distinguished_from_their_middles(detector: EndOfTurnDetector) -> None:
     ends = [detector.probability(heard(text, 1.0)) for text in SENTENCES]
     middles = [detector.probability(heard(text, share)) for text in SENTENCES for share in (0.6, 0.8)]
-    assert sum(one > 0.5 for one in ends) >= 3, ends
-    assert sum(one < 0.5 for one in middles) >= 6, middles
+    assert sum(one > 0.5 for one in ends) >= 5, ends
+    assert sum(one < 0.5 for one in middles) >= 9, middles
     assert np.mean(ends) - np.mean(middles) > 0.4
 
 

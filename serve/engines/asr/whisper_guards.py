@@ -21,6 +21,9 @@ _NOT_SURE: Final = -0.3
 _GUESSED: Final = -1.35
 """Mean log probability below which a text is a hallucination whatever the probability of no speech. Texts for music,
 breath, clicks and steps have -1.43 and less, rendered speech 5 dB above white noise -.5 and more, at 0 dB -1.1 and more."""
+_CLEAR: Final = -0.6
+"""Mean log probability from which a text found by a wider search is believed. Speech that a greedy search missed has -.4
+and more there."""
 _LOOP_RATIO: Final = 2.4
 _LOOP_BYTES: Final = 60
 """Shorter texts compress little; a real sentence of this length stays under a ratio of 1.3."""
@@ -38,6 +41,19 @@ def is_silence(decoded: Decoded, *, doubtful: bool = False) -> bool:
         return True
     surely = decoded.no_speech > _SURELY_NO_SPEECH and decoded.log_prob < _NOT_SURE
     return surely or (decoded.no_speech > _NO_SPEECH and decoded.log_prob < _UNSURE)
+
+
+def is_improbable(decoded: Decoded) -> bool:
+    """Whether to search more texts: this one is empty, or as improbable as speech seldom is.
+
+    A greedy search can miss a whole utterance that begins within a word: its first token then leads nowhere.
+    """
+    return not decoded.tokens or decoded.log_prob < _UNSURE
+
+
+def is_clear(decoded: Decoded) -> bool:
+    """Whether a text that a wider search found is that of clear speech."""
+    return bool(decoded.tokens) and decoded.log_prob >= _CLEAR and decoded.no_speech <= _NO_SPEECH
 
 
 def is_made_up(decoded: Decoded, text: str, duration_secs: Seconds) -> bool:
