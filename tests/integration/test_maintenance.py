@@ -251,7 +251,7 @@ async def test_what_a_deleted_voice_left_goes_however_its_erasure_was_cut_off(
             await ledger.voices.put(one)
         for key in (*keys.values(), "renders/ada/nobody-s.opus"):
             await objects.put_bytes(key, b"sound")
-        monkeypatch.setattr(ledger.voices, "_erase", cut_off)
+        monkeypatch.setattr(ledger.voices._objects, "_delete", cut_off)
         for name in ("gone", "long-gone"):
             await ledger.voices.delete("ada", name)
             assert await objects.exists(keys[name])
