@@ -28,15 +28,18 @@ _HARMLESS: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_P
 
 
 def module_env(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment with ``changes``, with which ``python -m`` finds our packages from any folder."""
+    """This process's environment with ``changes``, with which ``python -m`` finds our packages from any folder.
+
+    Modules in the folder that a command was started in are not found: others may have put them there.
+    """
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, **(changes or {})}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", **(changes or {})}
 
 
 def harmless_env(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """As `module_env`, without this process's settings and secrets: for children that read untrusted files."""
     passed_on = {name: os.environ[name] for name in _HARMLESS if name in os.environ}
-    return {**passed_on, "PYTHONPATH": str(ROOT), **(changes or {})}
+    return {**passed_on, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", **(changes or {})}
 
 
 def start(argv: Sequence[str], env: Mapping[str, str], **pipes: Any) -> subprocess.Popen[bytes]:
@@ -120,6 +123,8 @@ class ServiceProcess:
     argv: list[str]
     env: dict[str, str]
     log: Path
+    folder: Path | None = None
+    """The folder that it runs in; None for that of this process."""
     policy: RestartPolicy = field(default_factory=RestartPolicy)
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
@@ -130,7 +135,7 @@ class ServiceProcess:
         """Raises OSError."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self.process = start(self.argv, self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = start(self.argv, self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
         self.started_at = time.monotonic()
         self.restart_at = None
 

@@ -55,6 +55,9 @@ class ServerSettings(Concern):
     idle_timeout_secs: float = Field(
         300.0, gt=0, le=86_400, description="Time without a byte from a client that is sending or reading, s."
     )
+    show_key: bool = Field(
+        True, description="Whether `fluxions up` prints the key of `HOME/keys/default` when it is ready; else where it is."
+    )
     stop_timeout_secs: float = Field(
         15.0, gt=0, le=600, description="Time after Ctrl-C before children that have not ended are killed, s."
     )

@@ -7,6 +7,7 @@ gateway. So old gateways may call a new ledger, but no new gateway calls an old 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -19,6 +20,7 @@ import ray
 from ray import serve
 from ray.serve.schema import LoggingConfig, TracingConfig
 
+from runtime.children import ROOT
 from schemas.errors import Conflict, Unavailable
 from schemas.scopes import ADMIN, OPERATOR, USER
 from schemas.settings import Settings
@@ -26,6 +28,7 @@ from serve import app
 from serve.ledger_actor import NAMESPACE, answers, close_ledger, remote_ledger, restart
 from serve.supervisor.deployments import ANEW, record_deployment
 from serve.supervisor.instance import ensure_key
+from serve.supervisor.port_owners import check_own_port
 from telemetry import traces
 from telemetry.log_lines import configure
 
@@ -48,17 +51,23 @@ BUILT_IN_KEYS = (
 logger = logging.getLogger("fluxions.deploy")
 
 
-def connect() -> None:
-    """Connect to this instance's Ray cluster. Raises Unavailable if the cluster is not up within a minute."""
-    deadline = time.monotonic() + _CLUSTER_SECS
+def connect(*, external: bool = False) -> None:
+    """Connect to this instance's Ray cluster, or to an ``external`` one.
+
+    Raises Unavailable if the cluster is not up within a minute, Conflict if another user's process has its port: it would
+    get Ray's token.
+    """
+    deadline, address = time.monotonic() + _CLUSTER_SECS, os.environ["RAY_ADDRESS"]
     while True:
+        if not external:
+            check_own_port(int(address.rpartition(":")[2]))
         try:
-            ray.init(
-                address=os.environ["RAY_ADDRESS"], namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR
-            )
+            # Ray has its workers find modules in the present folder, where others may have put some.
+            with contextlib.chdir(ROOT):
+                ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
         except ConnectionError as error:
             if time.monotonic() > deadline:
-                raise Unavailable(f"no Ray cluster at {os.environ['RAY_ADDRESS']} after {_CLUSTER_SECS:.0f} s") from error
+                raise Unavailable(f"no Ray cluster at {address} after {_CLUSTER_SECS:.0f} s") from error
             time.sleep(0.2)
         else:
             return
@@ -119,7 +128,7 @@ def main() -> None:
     stopped = threading.Event()
     settings = Settings()
     configure(settings.server.log_format)
-    connect()
+    connect(external=bool(settings.cluster.ray_address))
     # Without this handler Ray, once connected, would end this process by abort().
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

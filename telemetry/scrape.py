@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from wsgiref.simple_server import WSGIServer
+from socketserver import ThreadingMixIn
+from threading import BoundedSemaphore, Thread
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -14,6 +18,10 @@ from prometheus_client.registry import Collector
 from telemetry.metrics import PREFIX, RESTARTS, SCRAPED
 
 __all__ = ["Gauges", "InstanceMetrics", "make_wsgi_app", "serve_metrics"]
+
+_CONNECTIONS: Final = 16
+"""Most connections at once; each needs a thread and a file of the supervisor. More are closed unanswered."""
+_SILENT_SECS: Final = 10.0
 
 Gauges = dict[str, dict[tuple[tuple[str, str], ...], float]]
 """Values by labels, by a name of `SCRAPED`."""
@@ -52,5 +60,46 @@ def serve_metrics(host: str, port: int, metrics: InstanceMetrics) -> WSGIServer:
     """Answer scrapes on ``http://HOST:PORT/metrics`` in a thread, until ``shutdown`` of the server. Raises OSError."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(metrics)
-    server, _ = start_http_server(port, host, registry)
+    server = make_server(host, port, make_wsgi_app(registry), _ServerV6 if ":" in host else _Server, _Handler)
+    Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, a bounded number of them."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:
+        self._room = BoundedSemaphore(_CONNECTIONS)
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that leave, or that send nothing for `_SILENT_SECS`."""
+
+
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _SILENT_SECS
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log no request."""

@@ -24,15 +24,19 @@ _LAST_LINES = 5
 class ArchiveProcess:
     """``with ArchiveProcess(...) as process: for event in process.events()``; leaving the block stops what still runs.
 
-    The operator key travels in the environment, never in arguments or the request.
+    The key travels in the environment, never in arguments or the request. The program runs in HOME, because Prefect reads
+    settings from files of the folder that it runs in, and a folder of recordings may come from strangers.
     """
 
     def __init__(self, mode: Mode, request: ArchiveRequest, target: Target, home: Path, prefect_api: str | None) -> None:
         self._log = home / "logs" / "archive.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._mode, self._request = mode, request
+        self._home, self._mode = home, mode
+        source = request.source if request.reprocess else _absolute(request.source)
+        self._request = request.model_copy(update={"source": source})
         self._env = module_env(
             {
+                "FLUXIONS_HOME": str(home),
                 "FLUXIONS_URL": target.url,
                 "FLUXIONS_OPERATOR_KEY": target.key,
                 "PREFECT_HOME": str(home / "prefect"),
@@ -48,7 +52,7 @@ class ArchiveProcess:
         self._log_start = self._errors.tell()
         argv = [sys.executable, "-m", "flows.archives.program", self._mode]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
-        self._process = start(argv, self._env, **pipes)
+        self._process = start(argv, self._env, cwd=self._home, **pipes)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,6 +86,10 @@ class ArchiveProcess:
             file.seek(self._log_start)
             lines = file.read().decode(errors="replace").splitlines()
         return " / ".join(line.strip() for line in lines[-_LAST_LINES:]) or "nothing"
+
+
+def _absolute(source: str) -> str:
+    return source if "://" in source else str(Path(source).expanduser().absolute())
 
 
 def _prefect(api: str, home: Path) -> dict[str, str]:

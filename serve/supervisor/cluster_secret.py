@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from schemas.errors import Conflict, InvalidParameter
-from serve.supervisor.own_folders import open_to_others
+from serve.supervisor.own_folders import open_to_others, write_private
 
 _LEAST_CHARS: Final = 32
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -109,15 +108,6 @@ class ClusterSecret:
         write_private(files.key, private)
         write_private(files.pair, public + private)
         return files
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only this user can read, whole or not at all."""
-    fresh = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    fresh.replace(path)
 
 
 def _name(common_name: str) -> x509.Name:

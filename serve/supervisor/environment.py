@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from runtime.children import module_env
 from schemas.settings import Settings
 from serve.supervisor.instance import MARKER, Instance
 from serve.supervisor.metrics_endpoint import metrics_folder
@@ -14,10 +15,10 @@ def environment(settings: Settings, instance: Instance) -> dict[str, str]:
     """The environment that every child process of ``instance`` inherits."""
     ports, home, temp = instance.ports, Path(instance.home), instance.ray_temp
     found = {
+        **module_env(),
         # OpenBLAS's threads wait for each other in busy loops. On a busy machine, small matrix products took fifty times
         # as long with two threads as with one.
-        "OPENBLAS_NUM_THREADS": "1",
-        **os.environ,
+        "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
         MARKER: instance.marker,
         "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(home)),
         "FLUXIONS_HOME": str(home),

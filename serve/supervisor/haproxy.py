@@ -19,6 +19,7 @@ import sys
 from dataclasses import asdict, dataclass
 from json import dumps, loads
 from pathlib import Path
+from shlex import quote
 
 from serve.supervisor.haproxy_peers import Peers, with_peers
 
@@ -85,9 +86,8 @@ def install(folder: Path, limits: ConnectionLimits) -> Path:
     """Write the program that Ray starts instead of HAProxy into ``folder``; returns its path."""
     (folder / "limits.json").write_text(dumps(asdict(limits)))
     program = folder / "haproxy"
-    program.write_text(
-        f'#!/bin/sh\nPYTHONPATH="{_ROOT}" exec "{sys.executable}" -P -m serve.supervisor.haproxy "{folder}" "$@"\n'
-    )
+    root, python, own = (quote(str(part)) for part in (_ROOT, sys.executable, folder))
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {python} -P -m serve.supervisor.haproxy {own} "$@"\n')
     program.chmod(0o700)
     return program
 
@@ -105,7 +105,9 @@ def main(arguments: list[str]) -> None:
         place = rest.index("-f") + 1
         written = Path(rest[place])
         safe = written.with_suffix(".safe.cfg")
-        safe.write_text(hardened(written.read_text(), limits))
+        fresh = safe.with_suffix(f".{os.getpid()}")
+        fresh.write_text(hardened(written.read_text(), limits))
+        fresh.replace(safe)  # A program that starts at the same time reads a whole file.
         rest[place] = str(safe)
     binary = get_haproxy_binary()
     os.execv(binary, [binary, *rest])  # noqa: S606 - it replaces this process, without a shell

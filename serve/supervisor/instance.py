@@ -17,6 +17,7 @@ from runtime import boot_clock
 from schemas.errors import Conflict, InvalidParameter
 from schemas.gateway_settings import is_loopback
 from schemas.settings import Settings
+from serve.supervisor.own_folders import own_file, write_private
 
 MARKER = "FLUXIONS_INSTANCE"
 """Environment variable that every process of an instance inherits, so that all of them can be found and ended."""
@@ -227,18 +228,30 @@ def key_file(home: Path, name: str) -> Path:
 def put_key(home: Path, name: str, key: str) -> str:
     """Write the key ``name`` into ``HOME/keys`` (mode 0600), replacing an earlier one, and return the file."""
     path = key_file(home, name)
-    if not path.exists() or path.read_text().strip() != key:
-        path.unlink(missing_ok=True)
-        ensure_key(home, name, key)
+    if _stored_key(path) != key:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, key.encode())
     return key
 
 
 def ensure_key(home: Path, name: str, given: str = "") -> str:
-    """The API key in ``HOME/keys`` (mode 0600). At first start it is created: ``given``, or a random one."""
+    """The API key in ``HOME/keys`` (mode 0600). At first start it is created: ``given``, or a random one.
+
+    Raises Conflict if the file belongs to another user.
+    """
     path = key_file(home, name)
-    if not path.exists():
+    stored = _stored_key(path)
+    if not stored:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(given or f"fx_{secrets.token_urlsafe(32)}")
+        # A file without a key, as a full disk may leave it, is replaced; one that another process wrote meanwhile is not.
+        write_private(path, (given or f"fx_{secrets.token_urlsafe(32)}").encode(), replace=stored is not None)
+    own_file(path)
     return path.read_text().strip()
+
+
+def _stored_key(path: Path) -> str | None:
+    """The content of the file; None without one."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return None

@@ -9,21 +9,19 @@ gateway stops answering for a minute, and Ray Serve's controller if the wall clo
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import IO
 
 import httpx
 
 from runtime.boot_clock import ClockSteps
 from runtime.children import ServiceProcess, wait_ended
 from runtime.log_files import rotate
-from schemas.errors import Conflict, FluxionsError
+from schemas.errors import FluxionsError
 from schemas.settings import Settings
 from serve.engines.model_download import fetch_missing
 from serve.engines.status import LOADING, NOT_READY, preflight_problems
@@ -32,10 +30,12 @@ from serve.supervisor.deployments import start_anew
 from serve.supervisor.environment import environment, prefect_database, prefect_environment
 from serve.supervisor.gateway_watch import GatewayWatch
 from serve.supervisor.haproxy_peers import Peers
-from serve.supervisor.instance import MARKER, Instance, create, ensure_key
+from serve.supervisor.home_lock import locked
+from serve.supervisor.instance import MARKER, Instance, create, ensure_key, key_file
 from serve.supervisor.instance_keys import prepare_keys
 from serve.supervisor.marked_processes import end_marked, marked
 from serve.supervisor.own_folders import own_folder
+from serve.supervisor.port_owners import check_own_port
 from serve.supervisor.programs import programs
 from serve.supervisor.serve_controller import end_controller
 from telemetry.metrics import RESTARTS
@@ -73,14 +73,14 @@ class Supervisor:
         Raises InvalidParameter for an engine that does not exist, before anything is started. If a model cannot be
         loaded, the reason and the remedy are printed, and `/ready` answers 503 with both. The other parts run.
         """
+        os.umask(0o077)  # inherited by every process of the instance: only this user can read the files that they write
+        own_folder(self._home)
         fetch_missing(self._settings, _say)
         # On a machine that joins, the engines come from the head, whose settings may differ.
         self._problem = "" if self._head else "; ".join(preflight_problems(self._settings))
         if self._problem:
             _say(f"not ready: {self._problem}")
-        os.umask(0o077)  # inherited by every process of the instance: only this user can read the files that they write
-        own_folder(self._home)
-        with _lock(self._home):
+        with locked(self._home):
             instance = create(self._settings, self._head)
             leftover = Instance.read(self._home)
             if leftover is not None:
@@ -97,8 +97,7 @@ class Supervisor:
                 self._stop(instance)
 
     def _on_signal(self, number: int, _: object) -> None:
-        if not self._stopping:
-            _say("stopping …")
+        # Says nothing: a print that was interrupted by the signal would fail.
         self._stopping = True
 
     def _on_hangup(self, number: int, _: object) -> None:
@@ -119,7 +118,7 @@ class Supervisor:
             "prefect": with_prefect | prefect_database(self._settings),
         }
         return {
-            name: ServiceProcess(name, argv, own.get(name, with_prefect), logs / f"{name}.log")
+            name: ServiceProcess(name, argv, own.get(name, with_prefect), logs / f"{name}.log", _folder(name, self._home))
             for name, argv in programs(self._settings, instance).items()
         }
 
@@ -142,19 +141,29 @@ class Supervisor:
                 _say(f"the gateway does not answer; starting again (see {main.log})")
                 self._children["serve" if instance.external else "ray"].signal(signal.SIGKILL)
             if not ready and self._check_ready():
+                # From here on keys are sent to these ports, which another user may have taken.
+                check_own_port(self._settings.server.port)
+                if not instance.joined:
+                    check_own_port(instance.ports["prefect"])
                 ready = True
                 for name, child in self._children.items():
                     if name.startswith(_FLOWS):
                         child.start()
-                about = f"head={instance.head}" if instance.joined else f"key={ensure_key(self._home, 'default')}"
                 secs = time.monotonic() - began
-                print(f"ready  url={self._settings.server.url}  {about}  ({secs:.0f} s)", flush=True)  # noqa: T201
+                print(f"ready  url={self._settings.server.url}  {self._about(instance)}  ({secs:.0f} s)", flush=True)  # noqa: T201
             if not ready and not self._problem and time.monotonic() - began > self._settings.server.ready_secs:
                 _say(f"not ready after {self._settings.server.ready_secs:.0f} s; the end of {main.log.name}:")
                 _say(main.last_lines())
                 return 1
             time.sleep(0.25)
         return 0
+
+    def _about(self, instance: Instance) -> str:
+        """What a person needs besides the address. Where output is logged, the key must not be in it."""
+        if instance.joined:
+            return f"head={instance.head}"
+        key = ensure_key(self._home, "default")
+        return f"key={key}" if self._settings.server.show_key else f"key-file={key_file(self._home, 'default')}"
 
     def _revive(self, ready: bool) -> None:
         for name, child in self._children.items():
@@ -208,7 +217,7 @@ class Supervisor:
     def _check_ready(self) -> bool:
         """Whether the server is ready. Prints each reason why it is not, once."""
         try:
-            answer = httpx.get(self._gateway.url, timeout=6.0)
+            answer = httpx.get(self._gateway.url, timeout=6.0, trust_env=False)
         except httpx.HTTPError:
             return False
         if answer.status_code == 200:
@@ -224,6 +233,7 @@ class Supervisor:
 
     def _stop(self, instance: Instance) -> None:
         """Stop the workers first, so that they release their jobs; then everything, within the configured time."""
+        _say("stopping …")
         workers = [c for n, c in self._children.items() if n.startswith(_FLOWS)]
         for child in workers:
             child.signal(signal.SIGTERM)
@@ -265,6 +275,13 @@ def _leave(ray: ServiceProcess, instance: Instance, secs: float) -> None:
     leaving.signal(signal.SIGKILL)
 
 
+def _folder(name: str, home: Path) -> Path | None:
+    """Where a program runs. Prefect reads settings from files of its folder, so those with Prefect run in HOME. The others
+    run where the command was started, because settings may name models by paths that are relative to it.
+    """
+    return home if name == "prefect" or name.startswith(_FLOWS) else None
+
+
 def _connection_limits(settings: Settings, instance: Instance) -> haproxy.ConnectionLimits:
     server = settings.server
     return haproxy.ConnectionLimits(
@@ -281,22 +298,6 @@ def _connection_limits(settings: Settings, instance: Instance) -> haproxy.Connec
 def _peers(instance: Instance) -> Peers:
     tls = instance.tls_folder
     return Peers(instance.address, instance.ports["peers"], str(tls / "ca.pem"), str(tls / "pair.pem"))
-
-
-def _lock(home: Path) -> IO[str]:
-    """A lock that is held while an instance runs in ``home``; the kernel releases it when the process ends."""
-    lock = (home / "up.lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read().strip()
-        lock.close()
-        raise Conflict(f"an instance already runs in {home} (process {holder}); `fluxions down` stops it") from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
 
 
 def instance(home: Path) -> Instance | None:
