@@ -182,6 +182,14 @@ def realtime(
     semantic: Annotated[
         bool, typer.Option("--semantic", help="End turns by the end-of-turn model, not after .5 s of silence.")
     ] = False,
+    eager: Annotated[
+        bool | None,
+        typer.Option(
+            "--eager/--no-eager",
+            help="Whether responses are prepared before a turn is certainly over. Without it, as the server is set.",
+            show_default=False,
+        ),
+    ] = None,
     url: UrlOption = None,
     key: KeyOption = None,
     home: HomeOption = None,
@@ -197,8 +205,9 @@ def realtime(
 
     with stub_server() if stub else nullcontext(locate(url, key, home)) as target:
         detection = {"type": "semantic_vad"} if semantic else None
-        found = measure(target, sessions=sessions, turns=turns, recorded=not stub, detection=detection)
+        found = measure(target, sessions=sessions, turns=turns, recorded=not stub, detection=detection, eager=eager)
     kind = ("stub engines, " if stub else "") + ("semantic_vad, " if semantic else "")
+    kind += "" if eager is None else "eager, " if eager else "not eager, "
     print_measures(f"{kind}{sessions} conversations of {turns} turns", found, as_json=as_json)
 
 

@@ -43,9 +43,14 @@ class LiveConversation:
 
 
 @asynccontextmanager
-async def conversation(target: Target, model: str = "fluxions") -> AsyncIterator[LiveConversation]:
-    """Open a session and close it at the end. Raises the server's error, and ServerUnreachable."""
+async def conversation(
+    target: Target, model: str = "fluxions", *, eager: bool | None = None
+) -> AsyncIterator[LiveConversation]:
+    """Open a session and close it at the end. ``eager``: whether responses are prepared before a turn is certainly over;
+    None for the server's setting. Raises the server's error, and ServerUnreachable."""
     address = target.url.replace("http", "ws", 1) + f"/v1/realtime?model={quote(model, safe='')}"
+    if eager is not None:
+        address += f"&eager={str(eager).lower()}"
     headers = {"Authorization": target.key} if target.key else {}
     try:
         socket = await connect(address, additional_headers=headers, max_size=None, open_timeout=_OPEN_SECS)

@@ -159,12 +159,14 @@ async def converse(
     *,
     interrupt: bool,
     detection: dict[str, Any] | None = None,
+    eager: bool | None = None,
 ) -> str:
     """One conversation; every second answer is interrupted if ``interrupt``. Adds to ``times``; returns the session's id.
 
-    ``detection`` is the session's ``turn_detection``. Raises ServerUnreachable if the session ends early.
+    ``detection`` is the session's ``turn_detection``, ``eager`` that of `clients.conversation.conversation`. Raises
+    ServerUnreachable if the session ends early.
     """
-    async with conversation(target) as session:
+    async with conversation(target, eager=eager) as session:
         audio = {"audio": {"input": {"turn_detection": detection}}} if detection else {}
         await session.send("session.update", session={"type": "realtime", "instructions": INSTRUCTIONS, **audio})
         events, microphone = _Events(session), _Microphone()
@@ -240,15 +242,21 @@ def _record_stages(target: Target, session_id: str, turns: int, times: Conversat
 
 
 def measure(
-    target: Target, *, sessions: int, turns: int, recorded: bool = True, detection: dict[str, Any] | None = None
+    target: Target,
+    *,
+    sessions: int,
+    turns: int,
+    recorded: bool = True,
+    detection: dict[str, Any] | None = None,
+    eager: bool | None = None,
 ) -> Sequence[Measure]:
     """``sessions`` conversations at once, each of ``turns`` turns. ``recorded``: the server keeps a history, in which the
-    stages of each answer are. Raises FluxionsError."""
+    stages of each answer are. ``detection`` and ``eager``: see `converse`. Raises FluxionsError."""
     times = ConversationTimes()
 
     async def one(number: int) -> str:
         await asyncio.sleep(_STAGGER_SECS * number / sessions)
-        return await converse(target, times, turns, 1000 * number, interrupt=True, detection=detection)
+        return await converse(target, times, turns, 1000 * number, interrupt=True, detection=detection, eager=eager)
 
     async def all_of_them() -> Sequence[str]:
         # Not a TaskGroup, whose errors come in groups.

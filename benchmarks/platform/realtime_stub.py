@@ -86,17 +86,18 @@ async def _voice(_: str) -> VoiceProfile:
 
 
 def _app() -> Starlette:
-    activity, engines, settings = VoiceActivity(), StubConversationEngines(), RealtimeSettings()
+    activity, engines = VoiceActivity(), StubConversationEngines()
 
     async def session(ws: WebSocket) -> None:
         await ws.accept()
         writer = EventWriter(ws.send_text)
+        chosen = {"realtime_eager": ws.query_params["eager"] == "true"} if "eager" in ws.query_params else {}
         parts = SessionParts(
             engines=engines,
             activity=activity,
             end_of_turn=None,
             voice=_voice,
-            settings=settings,
+            settings=RealtimeSettings().model_copy(update=chosen),
             window_secs=13.0,
             clock=time.monotonic,
         )

@@ -147,9 +147,10 @@ class Realtime:
         earlier: Sequence[Item] = (),
         beta: bool = False,
         store_audio: bool = True,
+        eager: bool | None = None,
     ) -> Ending:
         """Run one session until it ends. It continues from ``earlier`` items; ``beta`` selects the beta protocol. Without
-        ``store_audio`` only its text is kept."""
+        ``store_audio`` only its text is kept. ``eager``: instead of FLUXIONS_REALTIME_EAGER."""
         writer, session_id = EventWriter(send), new_id("sess")
         activity = await self._voice_activity()
         parts = SessionParts(
@@ -157,7 +158,7 @@ class Realtime:
             activity=activity,
             end_of_turn=self._end_of_turn,
             voice=self._voices_of(account),
-            settings=self._settings,
+            settings=self._settings if eager is None else self._settings.model_copy(update={"realtime_eager": eager}),
             window_secs=self._window_secs,
             clock=time.monotonic,
             log=await self._log(account, session_id, config, store_audio and self._settings.realtime_store_audio),

@@ -10,6 +10,8 @@ import pytest
 
 from tests.contract.filled_history import fill
 from tests.contract.gateway import Running, running
+from tests.contract.speaking import served
+from tests.support.realtime_kit import ScriptedEngines
 
 
 @pytest.fixture
@@ -29,3 +31,18 @@ async def filled(gateway: Running) -> Running:
     """The gateway with a history: see `fill`."""
     await fill(gateway)
     return gateway
+
+
+@pytest.fixture
+async def scripted(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> ScriptedEngines:
+    """The gateway's engines, with a language model scripted by the test."""
+    model = ScriptedEngines()
+    monkeypatch.setattr(gateway.services.engines, "chat", model.chat)
+    monkeypatch.setattr(gateway.services.engines, "language_model", model.language_model)
+    return model
+
+
+@pytest.fixture
+async def address(gateway: Running, scripted: ScriptedEngines) -> AsyncIterator[str]:
+    async with served(gateway) as found:
+        yield found

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -15,44 +14,18 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from audio.wire_formats import converted
 from schemas.settings import RealtimeSettings
 from tests.contract.gateway import OTHER_KEY, USER_KEY, Running, quick_settings, running
 from tests.contract.speaking import SENTENCE, served, until
 from tests.support.realtime_kit import ScriptedEngines, endless, server_events, written
+from tests.support.realtime_socket import next_of, opened
 from tests.support.speech import say
 
 pytestmark = pytest.mark.contract
 
 TEXT = {"output_modalities": ["text"]}
 NO_TURNS: dict[str, Any] = {"audio": {"input": {"turn_detection": None}}}
-
-
-@pytest.fixture
-async def scripted(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> ScriptedEngines:
-    """The gateway's engines, with a language model scripted by the test."""
-    model = ScriptedEngines()
-    monkeypatch.setattr(gateway.services.engines, "chat", model.chat)
-    monkeypatch.setattr(gateway.services.engines, "language_model", model.language_model)
-    return model
-
-
-@pytest.fixture
-async def address(gateway: Running, scripted: ScriptedEngines) -> AsyncIterator[str]:
-    async with served(gateway) as found:
-        yield found
-
-
-def opened(address: str, key: str | None = USER_KEY, path: str = "/v1/realtime?model=test", **options: Any) -> connect:
-    headers = {"Authorization": key} if key else {}
-    return connect(f"ws://{address}{path}", additional_headers=headers, max_size=None, **options)
-
-
-async def next_of(ws: ClientConnection, *kinds: str) -> dict[str, Any]:
-    async with asyncio.timeout(60):
-        while True:
-            event: dict[str, Any] = json.loads(await ws.recv())
-            if event["type"] in kinds:
-                return event
 
 
 async def ask(ws: ClientConnection, text: str, **response: Any) -> dict[str, Any]:
@@ -70,6 +43,7 @@ async def test_a_key_opens_a_session_and_the_first_word_is_the_servers(address: 
             event = json.loads(await asyncio.wait_for(ws.recv(), 60))
             server_events().validate_python(event)
             assert event["type"] == "session.created"
+            await asyncio.wait_for(await ws.ping(), 60)
             assert event["session"]["model"] == ("a/b" if "model" in path else "fluxions-realtime")
 
 
@@ -174,8 +148,6 @@ async def test_speech_is_recognised_and_answered_with_speech(address: str, scrip
         audio = {"input": {"format": {"type": "audio/pcmu"}, "transcription": {"model": "whisper-1", "language": "en"}}}
         await ws.send(json.dumps({"type": "session.update", "session": {"type": "realtime", "audio": audio}}))
         await next_of(ws, "session.updated")
-        from audio.wire_formats import converted
-
         sound = np.concatenate((np.zeros(8000, np.float32), say(SENTENCE), np.zeros(16_000, np.float32)))
         coded = converted(sound, 16_000, "audio/pcmu")
         for at in range(0, len(coded), 1600):
@@ -284,26 +256,6 @@ async def test_a_conversation_is_in_the_history_and_goes_on_in_another_session(
         async with opened(address, OTHER_KEY, f"/v1/realtime?conversation_id={session_id}"):
             pass
     assert refused.value.response.status_code == 404
-
-
-async def test_a_session_may_keep_its_audio_out_of_the_history(gateway: Running, address: str) -> None:
-    ids: dict[str, str] = {}
-    for stores in ("true", "false"):
-        async with opened(address, path=f"/v1/realtime?model=x&store_audio={stores}") as ws:
-            ids[stores] = (await next_of(ws, "session.created"))["session"]["id"]
-            audio = base64.b64encode(bytes(48_000)).decode()
-            await ws.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
-            await ws.send(json.dumps({"type": "input_audio_buffer.clear"}))
-            await next_of(ws, "input_audio_buffer.cleared")
-    await until(lambda: gateway.services.realtime.open_sessions == 0)
-    async with gateway.client() as http:
-        found = {key: (await http.get(f"/history/conversations/{id_}")).json() for key, id_ in ids.items()}
-    assert "download_url" in found["true"]
-    assert "download_url" not in found["false"]
-    with pytest.raises(websockets.InvalidStatus) as refused:
-        async with opened(address, path="/v1/realtime?model=x&store_audio=perhaps"):
-            pass
-    assert json.loads(refused.value.response.body)["error"]["param"] == "store_audio"
 
 
 async def test_thirty_sockets_that_say_different_words_never_mix(address: str, scripted: ScriptedEngines) -> None:

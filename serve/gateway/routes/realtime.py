@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Body, Depends, WebSocket
 from starlette.websockets import WebSocketState
@@ -26,6 +26,7 @@ router = APIRouter(tags=["realtime"])
 _SUBPROTOCOL: Final = "realtime"
 _KEY_SUBPROTOCOL: Final = "openai-insecure-api-key."
 _Services = Annotated[Services, Depends(services)]
+_Flag = TypeVar("_Flag", bool, None)
 
 
 @router.websocket("/v1/realtime")
@@ -35,7 +36,7 @@ async def converse(socket: WebSocket) -> None:
     subprotocol `openai-insecure-api-key.KEY`."""
     s: Services = socket.app.state.services
     try:
-        stores = _flag(socket, "store_audio", default=True)
+        stores, eager = _flag(socket, "store_audio", default=True), _flag(socket, "eager", default=None)
         async with socket.state.stream.while_valid(partial(_tell, socket)):
             account, config = await _opened(socket, s)
             earlier = await s.realtime.earlier(account, socket.query_params.get("conversation_id"))
@@ -49,6 +50,7 @@ async def converse(socket: WebSocket) -> None:
                     earlier=earlier,
                     beta=_speaks_beta(socket),
                     store_audio=stores,
+                    eager=eager,
                 )
     except FluxionsError as error:
         await parted(_refuse(socket, error))
@@ -81,7 +83,7 @@ async def _opened(socket: WebSocket, s: Services) -> tuple[str, Config]:
     return principal.account, s.realtime.config(socket.query_params.get("model"), socket.query_params.get("intent"))
 
 
-def _flag(socket: WebSocket, name: str, *, default: bool) -> bool:
+def _flag(socket: WebSocket, name: str, *, default: _Flag) -> bool | _Flag:
     """A query parameter that is `true` or `false`. Raises InvalidParameter."""
     value = socket.query_params.get(name)
     if value not in (None, "true", "false"):
