@@ -57,7 +57,7 @@ class Rule:
 
     def follows_job(self, query: bytes) -> bool:
         """Whether a response to a request with this query string may take as long as a job."""
-        return self.streams or (self.waits and any(name == b"wait_secs" for name, _ in parse_qsl(query)))
+        return self.streams or (self.waits and any(name == "wait_secs" for name, _ in parse_qsl(query.decode("latin-1"))))
 
     @property
     def lasts(self) -> bool:

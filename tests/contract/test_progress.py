@@ -153,6 +153,10 @@ async def test_a_wait_that_cannot_be_is_refused(client: httpx.AsyncClient, secs:
     assert (refused.status_code, refused.json()["error"]["param"]) == (422, "wait_secs")
 
 
+async def test_bytes_that_are_no_ascii_are_no_error_in_a_query(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/transcriptions/1?%DF=%DF&wait_secs=1")).status_code == 404
+
+
 async def test_a_reconnected_stream_continues_after_its_last_block(gateway: Running, client: httpx.AsyncClient) -> None:
     claim = await claimed(gateway)
     await report(gateway, claim, blocks=BLOCKS)

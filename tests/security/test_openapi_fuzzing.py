@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import uvicorn
 
@@ -96,6 +97,9 @@ async def test_every_operation_answers_as_it_is_described(tmp_path: Path) -> Non
     )
     async with running(tmp_path / "home", settings_of_home) as gateway, served(gateway) as url:
         await gateway.services.engines.recognizer()  # loaded; until then some requests get 503
+        # The document is made at the first request, which takes long beside other tests; schemathesis waits for 10 s.
+        async with httpx.AsyncClient(timeout=120, trust_env=False) as client:
+            (await client.get(f"{url}/openapi.json")).raise_for_status()
         # The edges of each schema for one account, generated requests for the other.
         ends = [await fuzzed(url, key, phases, settings) for key, phases in PHASES.items()]
     for code, output in ends:

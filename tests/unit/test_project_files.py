@@ -36,6 +36,7 @@ NOT_IMPORTED = {
 }
 """Dependencies that no module imports, and what needs them."""
 FOUND_BY_NAME = {
+    "handle_error": "socketserver calls it",
     "check_health": "Ray Serve calls it",
     "dask_setup": "Dask calls it in a preloaded module",
     "read_format": "tests of upgrades read the number of a home",
