@@ -291,19 +291,18 @@ def overload(
     ] = 10,
     seconds: Annotated[float, typer.Option(min=1, help="Length of the overload, s.")] = 30.0,
     size: Annotated[int, typer.Option(min=1024, help="Size of each recording, bytes.")] = 100_000,
-    url: UrlOption = None,
-    key: KeyOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Submit from many times the clients that a server can serve: measures accepted and refused requests and the
-    recovery.
+    """Submit from many times the clients that HOME's server can serve: measures accepted and refused requests, memory
+    and the recovery.
 
     The server will transcribe what it accepts: use a separate home.
     """
     from benchmarks.platform.overload import measure
 
-    found, wrong = measure(locate(url, key, home), clients=clients, times=times, seconds=seconds, size_bytes=size)
+    target, processes = _instance_in(home)
+    found, wrong = measure(target, processes, clients=clients, times=times, seconds=seconds, size_bytes=size)
     print_measures(f"{clients} clients, then {times} times as many for {seconds:g} s", found, as_json=as_json)
     if wrong:
         raise typer.Exit(FAILED)

@@ -6,15 +6,19 @@ seconds.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+import psutil
+
 from benchmarks.measure import Measure, percentile
+from benchmarks.platform import leaks
 from benchmarks.platform.submit import recordings
 from clients.public import Target
 from schemas.errors import Unavailable
@@ -24,6 +28,12 @@ _TIMEOUT_SECS = 60.0
 _RECOVERED = 3.0
 """A submit counts as fast again up to this multiple of the median without load."""
 _LONGEST_RECOVERY_SECS = 60.0
+_SAMPLE_SECS = 5.0
+_BASE_SHARE = 0.25
+"""Length of the load before the overload, as a share of the overload's."""
+
+Processes = Callable[[], list[psutil.Process]]
+"""Gives the processes of the server."""
 
 
 @dataclass(slots=True)
@@ -35,25 +45,60 @@ class Answers:
     errors: Counter[str] = field(default_factory=Counter)
 
 
-def measure(target: Target, *, clients: int, times: int, seconds: float, size_bytes: int) -> tuple[list[Measure], int]:
-    """(numbers, count of errors that were no refusals): ``clients`` for a while, then ``times`` as many, then one.
+def measure(
+    target: Target, processes: Processes, *, clients: int, times: int, seconds: float, size_bytes: int
+) -> tuple[list[Measure], int]:
+    """(numbers, count of errors that were no refusals): ``clients`` for `_BASE_SHARE` of ``seconds``, then ``times`` as
+    many, then one.
 
     Raises Unavailable if none is accepted.
     """
-    base = _load(target, clients, seconds / 2, size_bytes)
+    base = _load(target, clients, seconds * _BASE_SHARE, size_bytes)
     if not base.accepted:
         raise Unavailable(f"no submit was accepted before there was any overload: {dict(base.errors)}")
-    over = _load(target, clients * times, seconds, size_bytes)
+    with _memory_during(processes) as memory:
+        over = _load(target, clients * times, seconds, size_bytes)
     quick = _RECOVERED * percentile(base.accepted, 0.5)
     recovery = _recovery_secs(target, quick, size_bytes)
     wrong = sum(base.errors.values()) + sum(over.errors.values())
     found = [
-        *_measures(f"{clients} clients", base, seconds / 2),
+        *_measures(f"{clients} clients", base, seconds * _BASE_SHARE),
         *_measures(f"{clients * times} clients", over, seconds),
+        *_peaks(memory),
         Measure("recovery", recovery, "s"),
         Measure("errors that are no refusal", wrong, "submits"),
     ]
     return found, wrong
+
+
+@contextlib.contextmanager
+def _memory_during(processes: Processes) -> Iterator[list[Mapping[str, float]]]:
+    """Collects resident MiB by role, one mapping each `_SAMPLE_SECS`, while the context is open."""
+    found: list[Mapping[str, float]] = []
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(_SAMPLE_SECS):
+            found.append({role: held.rss_mib for role, held in leaks.held(processes()).items()})
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
+
+
+def _peaks(memory: list[Mapping[str, float]]) -> list[Measure]:
+    """The highest memory of each role in the first and in the second half of the overload: equal if it does not grow."""
+    middle = len(memory) // 2
+    return [
+        Measure(f"{role}: most memory, {half} half", max(sample.get(role, 0.0) for sample in samples), "MiB")
+        for role in (memory[-1] if memory else ())
+        for half, samples in (("first", memory[:middle]), ("second", memory[middle:]))
+        if samples
+    ]
 
 
 def _measures(who: str, answers: Answers, seconds: float) -> list[Measure]:

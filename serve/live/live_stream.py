@@ -89,7 +89,7 @@ class LiveStream:
         try:
             for message in self._protocol.opened(f"live_{uuid.uuid4().hex}"):
                 await send(message)
-            await self._read_all(send, receive, sending)
+            await _unless_failed(sending, self._read_all(send, receive))
             await self._listener.finish()
             await sending
         except BaseException as error:
@@ -104,12 +104,10 @@ class LiveStream:
         for message in self._protocol.closed(self._listener.audio_secs, job_id):
             await send(message)
 
-    async def _read_all(self, send: Send, receive: Receive, sending: asyncio.Task[None]) -> None:
+    async def _read_all(self, send: Send, receive: Receive) -> None:
         """Pass messages to the listener until the client ends the stream. Raises as `run` does."""
         while True:
             message = await self._next_message(receive)
-            if sending.done():
-                sending.result()
             if isinstance(message, bytes):
                 await self._take_audio(message)
                 continue
@@ -180,3 +178,16 @@ class LiveStream:
         AUDIO.labels("in", "live").inc(self._listener.audio_secs)
         request = self._request
         return await self._recorder.finish(self._listener.audio_secs, request.options.recognize, request.name)
+
+
+async def _unless_failed(other: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:
+    """Await ``work``, but if ``other`` fails meanwhile, cancel ``work`` and raise that error."""
+    task = asyncio.create_task(work, name="live messages")
+    try:
+        await asyncio.wait((task, other), return_when=asyncio.FIRST_COMPLETED)
+        if other.done():
+            other.result()
+        await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import subprocess
+import sys
 import wave
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from benchmarks.fixtures import complete, speech
 from benchmarks.measure import percentile
-from benchmarks.platform import archive, archive_stub, leaks, live, soak
+from benchmarks.platform import archive, archive_stub, leaks, live, overload, soak
 from benchmarks.platform.recognizer_processes import BareRecognizers, FasterWhisperProcess
 from benchmarks.platform.submit import measure, recordings
 from benchmarks.platform.transcribe import windows_of
@@ -117,19 +119,22 @@ def test_another_package_is_compared_with_the_same_model_only() -> None:
         FasterWhisperProcess(settings)
 
 
-def test_overload_tells_accepted_from_refused_submits_and_measures_the_recovery(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_overload_tells_accepted_from_refused_submits_and_measures_memory_and_the_recovery(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("FLUXIONS_API_KEY", KEY)
-    with Server() as server:
+    monkeypatch.setattr(overload, "_SAMPLE_SECS", 0.1)
+    with Server() as server, psutil.Popen([sys.executable, "-c", "input()", "haproxy"], stdin=subprocess.PIPE) as child:
         server.unavailable = 3
-        options = ["--clients", "1", "--times", "3", "--seconds", "1", "--size", "2048", "--json"]
-        assert main(["bench", "overload", "--url", server.url, *options]) == 0
-    found = {one["name"]: one["value"] for one in json.loads(capsys.readouterr().out)["measures"]}
+        target = Target(server.url, KEY)
+        measured, wrong = overload.measure(target, lambda: [child], clients=1, times=3, seconds=2, size_bytes=2048)
+        child.kill()
+    found = {one.name: one.value for one in measured}
     assert found["1 clients: accepted"] > 0
     assert found["1 clients: refused"] > 0
     assert found["3 clients: accepted p99"] > 0
-    assert found["errors that are no refusal"] == 0
+    assert wrong == found["errors that are no refusal"] == 0
+    assert found["haproxy: most memory, first half"] > 1
+    assert found["haproxy: most memory, second half"] > 1
     assert found["recovery"] < 60
 
 
