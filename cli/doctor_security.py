@@ -63,10 +63,25 @@ def weakened_settings(settings: Settings) -> Iterator[Finding]:
     opened = [
         (settings.limits.fetch_private, "FLUXIONS_FETCH_PRIVATE", "URLs may name addresses of your own networks"),
         (settings.limits.manifest_anywhere, "FLUXIONS_MANIFEST_ANYWHERE", "manifests may name any file of this machine"),
+        (
+            settings.webhooks.webhook_private_addresses,
+            "FLUXIONS_WEBHOOK_PRIVATE_ADDRESSES",
+            "webhooks may be sent to addresses of your own networks",
+        ),
+        (
+            settings.auth.jwt_local_accounts,
+            "FLUXIONS_JWT_LOCAL_ACCOUNTS",
+            "whoever chooses names at the identity provider may act for accounts of this server",
+        ),
+        (
+            "*" in settings.auth.cors_origin_list,
+            "FLUXIONS_CORS_ORIGINS",
+            "every web page may use the API, with its users' keys",
+        ),
     ]
     for is_open, name, what in opened:
         if is_open:
-            yield Finding("warn", "settings", f"{name} is on: {what}")
+            yield Finding("warn", "settings", f"{name}: {what}")
     if not any(is_open for is_open, _, _ in opened):
         yield Finding("ok", "settings", "every protection is as strict as by default")
 

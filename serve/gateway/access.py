@@ -179,4 +179,5 @@ class AccessRules:
 
 
 def _segments(path: str) -> list[str]:
-    return path.removeprefix("/").removesuffix("/").split("/")
+    # The patterns of Starlette's routes end with `$`, which matches also before a newline at the end.
+    return path.removesuffix("\n").removeprefix("/").removesuffix("/").split("/")

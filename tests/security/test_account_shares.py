@@ -229,6 +229,29 @@ async def test_slow_servers_of_one_account_leave_downloads_to_others(tmp_path: P
         assert (await ask(greedy)).status_code == 200
 
 
+async def test_sound_in_other_formats_is_not_made_for_one_account_alone(tmp_path: Path) -> None:
+    async with two_accounts(tmp_path) as (greedy, other, gateway):
+
+        async def rendered(client: httpx.AsyncClient) -> str:
+            ask = {"voice": "maeve", "input": "Good morning.", "verify_chunks": False}
+            assert (await client.post("/vui/v1/tts", json=ask)).status_code == 200
+            await gateway.services.speech.drain(LONG_SECS)
+            return f"/history/tts/{(await client.get('/history/tts')).json()['data'][0]['id']}/audio"
+
+        theirs, path = await rendered(other), await rendered(greedy)
+        row = await gateway.services.history.get("tts_renders", "default", int(path.split("/")[3]))
+        assert row is not None
+        held = [await gateway.services.render_files.open("default", row["audio_key"], "wav") for _ in range(8)]
+        refused = await greedy.get(path, params={"format": "wav"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
+        assert (await greedy.get(path)).status_code == 200  # as it is stored
+        assert (await other.get(theirs, params={"format": "wav"})).status_code == 200
+        for one in held:
+            await one.aclose()
+        for method in ("GET", "HEAD") * 9:
+            assert (await greedy.request(method, path, params={"format": "wav"})).status_code == 200
+
+
 async def test_live_streams_are_taken_by_keys_and_not_all_by_one_account(tmp_path: Path) -> None:
     settings = settings_of(tmp_path).model_copy(update={"live": LiveSettings(live_streams=6)})
     async with running(tmp_path, settings) as gateway, served(gateway) as address, AsyncExitStack() as held:

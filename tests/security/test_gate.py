@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from schemas.errors import FluxionsError, RangeNotSatisfiable
+from schemas.errors import RangeNotSatisfiable
 from schemas.scopes import SCOPES, USER_SCOPES, granted
 from schemas.settings import EngineSettings, LimitSettings, ServerSettings, Settings, SpeechSettings, StorageSettings
 from serve.gateway.access import ANY, OPEN, RULES, AccessRules
@@ -115,13 +115,23 @@ async def test_what_a_key_may_do_is_in_its_scopes(gateway: Running) -> None:
                 assert (response.status_code == 403) == (not allowed), (scope, method, path, response.text)
 
 
-async def test_a_key_for_one_thing_does_no_other_over_the_speech_socket_either(gateway: Running) -> None:
-    _, key = await gateway.ledger.keys.create("default", "listens", ("transcribe",))
-    principal = await gateway.services.keys.principal(key)
-    principal.require("transcribe")
-    with pytest.raises(FluxionsError) as refusal:
-        principal.require("speak")
-    assert refusal.value.code == "missing_scope"
+async def test_a_path_written_in_another_way_asks_for_the_same_scope(gateway: Running) -> None:
+    """The router finds a route also with a newline behind its path, and decodes what is percent-encoded."""
+    _, speaks = await gateway.ledger.keys.create("default", "speaks", ("speak",))
+    _, works = await gateway.ledger.keys.create("operator", "works", ("operator",))
+    rules, refused = AccessRules.of(gateway.services.settings), 0
+    async with gateway.client(speaks) as speaker, gateway.client(works) as worker:
+        for method, path in operations(gateway):
+            rule = rules.find(path)
+            assert rule is not None
+            if rule.scope == ANY or rules.is_open(method, path, rule):
+                continue
+            client = worker if rule.scope in ("speak", "admin") else speaker
+            for written in (f"{path}%0A", f"{path}/%0A", f"/%{ord(path[1]):02x}{path[2:]}"):
+                response = await client.request(method, written)
+                refused += response.status_code == 403
+                assert response.status_code in (403, 404), (method, written, response.text)
+    assert refused > 100
 
 
 def test_a_route_without_a_rule_is_not_served() -> None:

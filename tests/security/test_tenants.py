@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.records import Conversation, ConversationTurn, ToolCall, TtsRender, Voice
+from schemas.records import Conversation, ConversationTurn, Speaker, ToolCall, TtsRender, Voice, VoiceConsent
+from schemas.webhooks import Happened, Webhook
 from serve.gateway.access import AccessRules
 from tests.contract.gateway import OTHER_KEY, USER_KEY, Running, running
 from tests.integration.test_decode import wav
@@ -23,7 +24,9 @@ SECRET = "zanzibar"
 OWNED = {
     "name": "none-1",
     "webhook_id": "whk-1",
-    "delivery_id": "dlv-1",
+    "delivery_id": "",  # the ledger chooses it
+    "consent_id": "cons-1",
+    "speaker_id": "spk-1",
     "job_id": "1",
     "render_id": "1",
     "session_id": "sess_ada",
@@ -33,6 +36,8 @@ ABSENT = {
     "name": "none-7",
     "webhook_id": "whk-7",
     "delivery_id": "dlv-7",
+    "consent_id": "cons-7",
+    "speaker_id": "spk-7",
     "job_id": "77",
     "render_id": "77",
     "session_id": "sess_eve",
@@ -57,6 +62,13 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Running]:
         await records.add_conversation(Conversation("default", OWNED["session_id"], NOON), turns, calls)
         voice = Voice(OWNED["voice_id"], "default", SECRET, SECRET, 50, 4.0, "voices/a/1.wav", {}, "espeak-1")
         await started.ledger.voices.put(voice)
+        await started.ledger.consents.put(VoiceConsent(OWNED["consent_id"], "default", SECRET, "en", "voices/a/2.wav", 2.0))
+        await started.ledger.speakers.put(Speaker(OWNED["speaker_id"], "default", SECRET, "voices/a/3.wav", 2.0))
+        webhook = Webhook(OWNED["webhook_id"], "default", f"https://{SECRET}.example/", ("voice.created",))
+        await started.ledger.webhooks.put(webhook)
+        await started.ledger.webhooks.publish(Happened("default", "evt_1", "webhook.test", {}), webhook.id)
+        (delivery,) = await started.ledger.webhooks.deliveries("default", webhook.id, 2)
+        OWNED["delivery_id"] = delivery.id
         yield started
 
 
@@ -86,6 +98,7 @@ async def answer(client: httpx.AsyncClient, method: str, path: str, ids: dict[st
 
 async def test_every_route_answers_for_another_s_as_for_nothing(gateway: Running) -> None:
     with_ids = 0
+    assert {name for _, path in routes(gateway) for name in re.findall(r"{(\w+)}", path)} == OWNED.keys()
     async with gateway.client(OTHER_KEY) as stranger:
         for method, path in routes(gateway):
             other, absent = [await answer(stranger, method, path, ids) for ids in (OWNED, ABSENT)]
@@ -95,7 +108,7 @@ async def test_every_route_answers_for_another_s_as_for_nothing(gateway: Running
                 with_ids += 1
                 assert other.status_code == 404, (method, path, other.text)
                 assert told(other, OWNED) == told(absent, ABSENT), (method, path)
-    assert with_ids >= 8
+    assert with_ids >= 25
     # And all of it is there for its owner.
     async with gateway.client(USER_KEY) as owner:
         for path in (
@@ -103,6 +116,9 @@ async def test_every_route_answers_for_another_s_as_for_nothing(gateway: Running
             f"/history/search?q={SECRET}",
             "/history/conversations/sess_ada",
             "/vui/v1/voices/mine",
+            "/v1/audio/voice_consents",
+            "/v1/speakers",
+            "/v1/webhooks",
         ):
             assert SECRET in (await owner.get(path)).text, path
 

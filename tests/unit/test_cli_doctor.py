@@ -26,6 +26,7 @@ from cli.doctor import (
     variables,
     voiceprints,
 )
+from cli.doctor_security import weakened_settings
 from cli.main import main
 from cli.options import load_settings
 from schemas.errors import Conflict
@@ -143,6 +144,22 @@ def test_files_that_others_may_read_fail_and_open_ports_are_reported(
     assert main(["doctor", "--security", "--json"]) == 1
     found = [f for f in json.loads(capsys.readouterr().out)["checks"] if f["verdict"] != "ok" and f["check"] != "decoder"]
     assert [(f["verdict"], f["check"]) for f in found] == [("fail", "files"), ("warn", "address"), ("warn", "settings")]
+
+
+def test_each_setting_that_weakens_a_protection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    weak = {
+        "FLUXIONS_FETCH_PRIVATE": "true",
+        "FLUXIONS_MANIFEST_ANYWHERE": "true",
+        "FLUXIONS_WEBHOOK_PRIVATE_ADDRESSES": "true",
+        "FLUXIONS_JWT_LOCAL_ACCOUNTS": "true",
+        "FLUXIONS_CORS_ORIGINS": "*",
+    }
+    assert [finding.verdict for finding in weakened_settings(load_settings())] == ["ok"]
+    for name, value in weak.items():
+        monkeypatch.setenv(name, value)
+    found = list(weakened_settings(load_settings()))
+    assert {finding.verdict for finding in found} == {"warn"}
+    assert [finding.sentence.partition(":")[0] for finding in found] == list(weak)
 
 
 def test_a_folder_that_others_made_or_opened_is_not_used(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ async def render_audio(
     if not row["audio_key"]:
         raise NotFound(f"the sound of render {render_id} is not stored", code="no_recording", param="id")
     try:
-        file = await until_gone(request.receive, s.render_files.open(row["audio_key"], format))
+        file = await until_gone(request.receive, s.render_files.open(user.account, row["audio_key"], format))
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED)
     headers = {
@@ -39,4 +39,4 @@ async def render_audio(
         "Content-Disposition": f'attachment; filename="tts-{render_id}.{format}"',
         "Cache-Control": "private, max-age=0",
     }
-    return SoundResponse(file.content, file.content, SPEECH_TYPES[format], headers)
+    return SoundResponse(file.content, file, SPEECH_TYPES[format], headers)
