@@ -146,11 +146,12 @@ def search(
 ) -> None:
     """Measure search, without a server: the 20 newest hits among one account's turns, beside PostgreSQL with GIN.
 
-    Fails if PostgreSQL finds other turns.
+    Also the time to build its indexes and to open them, and their memory. Ten million turns need 4 GB of disk. Fails if
+    PostgreSQL finds other turns.
     """
     from benchmarks.storage.search import measure
 
-    found = measure(turns=turns, others=others, rounds=rounds, dsn=postgres)
+    found = measure(turns=turns, others=others, rounds=rounds, dsn=postgres, note=note)
     print_measures(f"{turns} turns of one account, {others} of others, {rounds} rounds", found, as_json=as_json)
 
 

@@ -1,31 +1,32 @@
 """Latency of search for the newest 20 hits among one account's turns, and of PostgreSQL for the same queries.
 
-Queries alternate between both within one run, so that other load affects both. PostgreSQL gets a temporary table, one
-connection with prepared statements, a GIN index on (account, tsvector) and a B-tree on (account, time). Ours always makes
-snippets; PostgreSQL is measured without and with ``ts_headline``.
+Tables are written and indexes built in child processes, so the memory measured is that of a gateway that opens them.
+Queries alternate between both systems within one run, so that other load affects both. PostgreSQL gets a temporary table,
+one connection with prepared statements, a GIN index on (account, tsvector) and a B-tree on (account, time). Ours always
+makes snippets; PostgreSQL is measured without and with ``ts_headline``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import itertools
-import random
+import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-from deltalake import write_deltalake
+import psutil
 
-from benchmarks.measure import Measure, percentile
+from benchmarks.measure import Measure, Note, percentile
 from benchmarks.storage.idle_ledger import IdleLedger
+from benchmarks.storage.search_rows import Corpus
 from lakehouse.history.history import History
-from lakehouse.search import Search, lexemes
-from lakehouse.search.stemming import stop_words
+from lakehouse.search import Search
 from lakehouse.storage.location import Location
-from lakehouse.tables.delta_writer import WRITER_PROPERTIES
 from schemas.tables import TURNS
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
 
 LIMIT = 20
 ACCOUNT = "heavy"
-QUERIES_OF_A_KIND = 12
-_BEGAN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-_SYLLABLES = [a + b for a in "bdfglmnprst" for b in ("a", "e", "i", "o", "u", "an", "er")]
+_COLUMNS = ("id", "account", "created_at", "session_id", "role", "text")
 _SQL = """select id, session_id, role, text, created_at from turns
 where account = %(account)s and tsv @@ websearch_to_tsquery('english', %(text)s)
 order by created_at desc, id desc limit %(limit)s"""
@@ -45,121 +44,98 @@ where account = %(account)s and tsv @@ websearch_to_tsquery('english', %(text)s)
 order by created_at desc, id desc limit %(limit)s) found"""
 
 
-class Corpus:
-    """Turns of an invented language: English stop words between words with frequencies by Zipf's law. Seeded."""
-
-    def __init__(self, seed: int = 7, num_words: int = 20_000) -> None:
-        self._chance = random.Random(seed)  # noqa: S311 -- data, not secrets
-        words = ("".join(self._chance.choices(_SYLLABLES, k=self._chance.randint(2, 4))) for _ in itertools.count())
-        self.words = list(itertools.islice(dict.fromkeys(itertools.islice(words, 2 * num_words)), num_words))
-        self._weights = list(itertools.accumulate(1 / (rank + 3) for rank in range(num_words)))
-        self._glue = sorted(stop_words())
-
-    def text(self) -> str:
-        num_words = self._chance.randint(3, 20)
-        words = self._chance.choices(self.words, cum_weights=self._weights, k=num_words)
-        return " ".join(part for word in words for part in (self._chance.choice(self._glue), word))
-
-    def queries(self) -> dict[str, list[str]]:
-        """Queries by kind; each word is drawn from a band of word frequencies."""
-
-        def word(first: int, last: int) -> str:
-            return self._chance.choice(self.words[first:last])
-
-        kinds: dict[str, Callable[[], str]] = {
-            "frequent word": lambda: word(0, 100),
-            "word": lambda: word(100, 2000),
-            "rare word": lambda: word(5000, 20_000),
-            "two words": lambda: f"{word(0, 300)} {word(0, 300)}",
-            "phrase": lambda: f'"{word(0, 50)} the {word(0, 50)}"',
-            "or": lambda: f"{word(100, 2000)} or {word(100, 2000)}",
-            "negation": lambda: f"{word(0, 300)} -{word(0, 100)}",
-            "no such word": lambda: f"x{word(0, 100)}x",
-        }
-        return {kind: [make() for _ in range(QUERIES_OF_A_KIND)] for kind, make in kinds.items()}
-
-
-def measure(*, turns: int, others: int, rounds: int, dsn: str | None) -> list[Measure]:
+def measure(*, turns: int, others: int, rounds: int, dsn: str | None, note: Note) -> list[Measure]:
     """Latencies by kind of query over ``turns`` turns of one account beside ``others`` of a second one.
 
     Raises RuntimeError if PostgreSQL finds other turns.
     """
-    corpus = Corpus()
-    rows = [_row(corpus, number, ACCOUNT if number < turns else "other") for number in range(turns + others)]
-    queries = corpus.queries()
     with tempfile.TemporaryDirectory(prefix="fluxions-bench-") as folder:
-        location = Location(folder, fsync=False)
-        table = pa.Table.from_pylist(rows, schema=TURNS.schema)
-        write_deltalake(location.table_uri(TURNS.name), table, writer_properties=WRITER_PROPERTIES)
-        if dsn is None:
-            return asyncio.run(_ask(queries, rounds, location, None))
-        import psycopg
-
-        with psycopg.connect(dsn, autocommit=True, prepare_threshold=0) as connection:
-            _fill(connection, rows)
-            return asyncio.run(_ask(queries, rounds, location, connection))
-
-
-def _row(corpus: Corpus, number: int, account: str) -> dict[str, Any]:
-    text = corpus.text()
-    at = _BEGAN + dt.timedelta(seconds=number)
-    known = {"id": number, "account": account, "created_at": at, "text": text, "lexemes": lexemes(text)}
-    filled = {field.name: None if field.nullable else "" for field in TURNS.schema}
-    return {**filled, **known, "session_id": f"sess_{number // 20}", "role": ("user", "assistant")[number % 2]}
+        children = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+        with children:
+            note(f"writing {turns} turns of one account, {others} of another")
+            children.submit(_write, folder, turns, others).result()
+            note("building indexes")
+            found = children.submit(_build, folder).result()
+        note("asking")
+        found += [Measure(name, _mebibytes(Path(folder) / name), "MiB") for name in ("tables", "indexes")]
+        with _postgres(dsn) as connection:
+            return found + asyncio.run(_measure(folder, turns, others, rounds, connection))
 
 
-def _fill(connection: psycopg.Connection[Any], rows: Sequence[dict[str, Any]]) -> None:
-    connection.execute("create extension if not exists btree_gin")
-    connection.execute(
-        "create temp table turns (id bigint primary key, account text, created_at timestamptz, session_id text, role text,"
-        " text text, tsv tsvector generated always as (to_tsvector('english', text)) stored)"
-    )
-    columns = ("id", "account", "created_at", "session_id", "role", "text")
-    with connection.cursor() as cursor, cursor.copy(f"copy turns ({','.join(columns)}) from stdin") as copy:
-        for row in rows:
-            copy.write_row([row[name] for name in columns])
-    connection.execute("create index on turns using gin (account, tsv)")
-    connection.execute("create index on turns (account, created_at desc, id desc)")
-    connection.execute("vacuum analyze turns")
+def _write(folder: str, turns: int, others: int) -> None:
+    for account, count, first_id, seed in _accounts(turns, others):
+        Corpus(seed).write(Location(folder, fsync=False).table_uri(TURNS.name), account, count, first_id)
 
 
-async def _ask(
-    queries: dict[str, list[str]], rounds: int, location: Location, connection: psycopg.Connection[Any] | None
-) -> list[Measure]:
-    history = History(location, IdleLedger())
-    search = Search(history)
-    found = await _first(search, queries)
-    for kind, texts in queries.items():
-        took: dict[str, list[float]] = {}
-        # The first round warms caches on both sides and is not counted.
-        for counted, text in itertools.product(range(rounds + 1), texts):
-            for who, took_ms in (await _each(search, connection, text)).items():
-                took.setdefault(who, []).extend([took_ms] * bool(counted))
-        for who, every_ms in took.items():
-            found += _summary(kind, who, every_ms)
-        for who in list(took)[1:]:
-            ratio = percentile(took["ours"], 0.5) / percentile(took[who], 0.5)
-            found.append(Measure(f"{kind}: ours / {who}", ratio, "ratio of p50"))
+def _accounts(turns: int, others: int) -> list[tuple[str, int, int, int]]:
+    """(account, number of turns, first id, seed) of each account."""
+    return [(ACCOUNT, turns, 1, 7), ("other", others, turns + 1, 8)]
+
+
+def _build(folder: str) -> list[Measure]:
+    return asyncio.run(_built(folder))
+
+
+async def _built(folder: str) -> list[Measure]:
+    """The first searches of an account, which start its indexes, and the memory of building them."""
+    async with _opened(folder) as search:
+        rare = Corpus().queries()["rare word"][0]
+        await search.turns("nobody", rare, LIMIT)
+        before = _memory()
+        began = time.perf_counter()
+        await search.turns(ACCOUNT, rare, LIMIT)
+        answered = time.perf_counter()
+        await search.wait_until_indexed()
+        done = time.perf_counter()
+    return [
+        Measure("first query, without indexes (a rare word)", (answered - began) * 1000, "ms"),
+        Measure("building indexes", done - answered, "s"),
+        Measure("private memory more while building, at its end", _memory()[0] - before[0], "MiB"),
+    ]
+
+
+@asynccontextmanager
+async def _opened(folder: str) -> AsyncIterator[Search]:
+    indexes = Path(folder) / "indexes"
+    history = History(Location(folder, fsync=False), IdleLedger(), index_folder=indexes)
+    yield Search(history, index_folder=indexes)
     await history.close()
+
+
+async def _measure(
+    folder: str, turns: int, others: int, rounds: int, connection: psycopg.Connection[Any] | None
+) -> list[Measure]:
+    queries = Corpus().queries()
+    before = _memory()
+    began = time.perf_counter()
+    async with _opened(folder) as search:
+        await search.turns(ACCOUNT, queries["no such word"][0], LIMIT)
+        found = [Measure("opening tables and indexes", time.perf_counter() - began, "s")]
+        # The first round warms caches, and is not counted.
+        for text in itertools.chain(*queries.values()):
+            await search.turns(ACCOUNT, text, LIMIT)
+        after = _memory()
+        for number, name in enumerate(("private memory", "shared memory (mapped files)")):
+            found.append(Measure(f"{name} more than before opening", after[number] - before[number], "MiB"))
+        if connection is not None:
+            _fill(connection, turns, others)
+        for kind, texts in queries.items():
+            found += await _asked(search, connection, kind, texts, rounds)
     return found
 
 
-async def _first(search: Search, queries: dict[str, list[str]]) -> list[Measure]:
-    """First search of an account: opening the table, a query without index, building the index."""
-    rare = queries["rare word"][0]
-    began = time.perf_counter()
-    await search.turns("nobody", rare, LIMIT)
-    opened = time.perf_counter()
-    await search.turns(ACCOUNT, rare, LIMIT)
-    answered = time.perf_counter()
-    await search.wait_until_indexed()
-    made = time.perf_counter()
-    return [
-        Measure("opening the table", (opened - began) * 1000, "ms"),
-        Measure("first query of the account (a rare word)", (answered - opened) * 1000, "ms"),
-        Measure("index made after it", made - answered, "s"),
-        Measure("memory of the index", search.index_bytes / 2**20, "MiB"),
-    ]
+async def _asked(
+    search: Search, connection: psycopg.Connection[Any] | None, kind: str, texts: Sequence[str], rounds: int
+) -> list[Measure]:
+    took: dict[str, list[float]] = {}
+    for counted, text in itertools.product(range(rounds + 1), texts):
+        for who, took_ms in (await _each(search, connection, text)).items():
+            took.setdefault(who, []).extend([took_ms] * bool(counted))
+    found = [measure for who, every_ms in took.items() for measure in _summary(kind, who, every_ms)]
+    for who in list(took)[1:]:
+        ratio = percentile(took["ours"], 0.5) / percentile(took[who], 0.5)
+        found.append(Measure(f"{kind}: ours / {who}", ratio, "ratio of p50"))
+    return found
 
 
 async def _each(search: Search, connection: psycopg.Connection[Any] | None, text: str) -> dict[str, float]:
@@ -181,3 +157,40 @@ async def _each(search: Search, connection: psycopg.Connection[Any] | None, text
 
 def _summary(kind: str, who: str, took_ms: Sequence[float]) -> list[Measure]:
     return [Measure(f"{kind}: {who} p{round(share * 100)}", percentile(took_ms, share), "ms") for share in (0.5, 0.95)]
+
+
+def _memory() -> tuple[float, float]:
+    """(private, shared) resident memory of this process, MiB. Pages of mapped files are shared."""
+    info = psutil.Process().memory_info()
+    return (info.rss - info.shared) / 2**20, info.shared / 2**20
+
+
+def _mebibytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
+
+
+@contextmanager
+def _postgres(dsn: str | None) -> Iterator[psycopg.Connection[Any] | None]:
+    if dsn is None:
+        yield None
+        return
+    import psycopg
+
+    with psycopg.connect(dsn, autocommit=True, prepare_threshold=0) as connection:
+        yield connection
+
+
+def _fill(connection: psycopg.Connection[Any], turns: int, others: int) -> None:
+    connection.execute("create extension if not exists btree_gin")
+    connection.execute(
+        "create temp table turns (id bigint primary key, account text, created_at timestamptz, session_id text, role text,"
+        " text text, tsv tsvector generated always as (to_tsvector('english', text)) stored)"
+    )
+    with connection.cursor().copy(f"copy turns ({','.join(_COLUMNS)}) from stdin (format csv)") as copy:
+        for account, count, first_id, seed in _accounts(turns, others):
+            for frame in Corpus(seed).frames(account, count, first_id):
+                lines = frame.select(_COLUMNS)
+                copy.write(lines.write_csv(include_header=False, datetime_format="%Y-%m-%d %H:%M:%S%.6f+00"))
+    connection.execute("create index on turns using gin (account, tsv)")
+    connection.execute("create index on turns (account, created_at desc, id desc)")
+    connection.execute("vacuum analyze turns")

@@ -75,6 +75,14 @@ class Follower:
             if self._state is not None and self._state.snapshot is failed:
                 self._state = await self._open(failed)
 
+    async def drop_old_indexes(self) -> None:
+        """Remove cached indexes of data files that the table has no more, though nobody reads it. Raises Unavailable."""
+        if self._state is not None:
+            # Whatever was erased made the ledger ask for a new snapshot, and opening one removes them.
+            await self.view("")
+        elif self._indexes is not None:
+            await asyncio.to_thread(self._indexes.keep_those_of, self._uri)
+
     @property
     def snapshot(self) -> Snapshot | None:
         """The present snapshot; None before the first read."""

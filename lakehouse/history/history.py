@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,10 @@ from lakehouse.tables.index_specs import INDEX_SPECS
 T = TypeVar("T")
 Order = Literal["asc", "desc"]
 
+log = logging.getLogger(__name__)
+
 FIRST_SLICE_ROWS = 1024
+_CLEANING_SECS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,16 @@ class History:
         self._followers = {
             name: Follower(name, location.table_uri(name), source, cache, indexes[name]) for name in INDEX_SPECS
         }
+
+    async def run(self) -> None:
+        """Remove cached indexes of erased rows every hour, and at once when it starts. Runs until it is cancelled."""
+        while True:
+            for follower in self._followers.values():
+                try:
+                    await follower.drop_old_indexes()
+                except Exception:
+                    log.exception("old indexes could not be removed; trying again in an hour")
+            await asyncio.sleep(_CLEANING_SECS)
 
     async def close(self) -> None:
         """Stop following the tables."""

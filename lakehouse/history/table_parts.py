@@ -38,6 +38,11 @@ class TablePart(Protocol):
         """URIs of the files that the rows are from; empty for rows that are in no file yet."""
         ...
 
+    @property
+    def uri(self) -> str | None:
+        """URI of the file, if the rows stay in one; None if they are in memory."""
+        ...
+
     def read(self, positions: NDArray[np.int64], columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Rows at ``positions`` in the index, in that order. Blocks. Raises FileNotFoundError if the file was vacuumed.
 
@@ -120,6 +125,7 @@ class FramePart:
     files: frozenset[str]
     frame: pl.DataFrame
     index: RowIndex
+    uri: None = None
 
     @classmethod
     def of(cls, files: frozenset[str], frame: pl.DataFrame, spec: IndexSpec) -> FramePart:

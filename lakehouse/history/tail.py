@@ -36,6 +36,7 @@ class RowsPart:
     spec: IndexSpec
     schema: pl.Schema
     files: frozenset[str] = frozenset()
+    uri: None = None
 
     @cached_property
     def index(self) -> RowIndex:

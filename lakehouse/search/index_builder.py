@@ -1,7 +1,9 @@
-"""Builds the inverted index of one account's rows in a part of a table."""
+"""Builds the inverted index of a part of a table, in segments of bounded size."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,37 +12,68 @@ from numpy.typing import NDArray
 
 from lakehouse.search.lexeme_column import STOP_MARK
 from lakehouse.search.postings import Postings
-from lakehouse.search.protocols import RowPart
+from lakehouse.search.protocols import RowKeys, RowPart
+from lakehouse.search.shown_rows import ShownRows
+from lakehouse.search.terms import Terms
 
-BUILD_ROWS = 65_536
-"""Rows that are split into words at once: about 40 MB of words."""
-MAX_LINE = 2**31 - 1
+BUILD_ROWS = 16_384
+"""Rows that are split into words at once: about 10 MB of words."""
+SEGMENT_WORDS = 8_000_000
+"""A segment ends with the block of rows that reaches this number: at most 150 MB are sorted at once."""
 
 
-def build(part: RowPart, low: int, high: int, max_bytes: int) -> Postings | None:
-    """The index of positions ``low`` to ``high``; None if it would take more than ``max_bytes``.
+def build(part: RowPart, columns: tuple[str, ...]) -> Iterator[Postings]:
+    """The index of all rows of ``part``, with ``columns`` to show; at least one segment, in order of position.
 
     Blocks, about 4 s for a million short texts. Raises as ``part.read`` does.
     """
-    vocabulary: dict[str, int] = {}
-    words: list[NDArray[np.int32]] = []
-    lengths: list[NDArray[np.int64]] = []
-    rows: list[pl.DataFrame] = []
-    num_bytes = 0
-    for start in range(low, high, BUILD_ROWS):
-        frame = part.read(np.arange(start, min(high, start + BUILD_ROWS)))
+    num_rows = len(part.index.ids)
+    segment = _Segment(0)
+    for start in range(0, num_rows, BUILD_ROWS):
+        segment.add(part.read(np.arange(start, min(num_rows, start + BUILD_ROWS)), [*columns, "lexemes"]))
+        if segment.num_words >= SEGMENT_WORDS:
+            yield segment.postings(part.index)
+            segment = _Segment(segment.first + segment.num_rows)
+    if segment.num_rows or not num_rows:
+        yield segment.postings(part.index)
+
+
+@dataclass(slots=True)
+class _Segment:
+    """Rows from position ``first`` on, to be indexed."""
+
+    first: int
+    num_rows: int = 0
+    num_words: int = 0
+    _vocabulary: dict[str, int] = field(default_factory=dict)
+    _words: list[NDArray[np.int32]] = field(default_factory=list)
+    _lengths: list[NDArray[np.int64]] = field(default_factory=list)
+    _rows: list[pl.DataFrame] = field(default_factory=list)
+
+    def add(self, frame: pl.DataFrame) -> None:
         texts = frame["lexemes"].fill_null("").str.strip_chars(" ").str.split(" ")
-        words.append(_numbered(texts.explode(), vocabulary))
-        lengths.append(texts.list.len().to_numpy().astype(np.int64))
-        rows.append(frame.drop("lexemes"))
-        num_bytes += words[-1].nbytes + int(rows[-1].estimated_size())
-        if num_bytes > min(max_bytes, MAX_LINE):
-            return None
-    offsets = _by_time(part.index.created[low:high])
-    line, starts = _lined(np.concatenate(words), np.concatenate(lengths), offsets)
-    stop = [vocabulary[mark] for mark in ("", STOP_MARK) if mark in vocabulary]
-    bounds, postings = _inverted(line, stop, len(vocabulary))
-    return Postings(vocabulary, bounds, postings, starts, offsets, pl.concat(rows, rechunk=True))
+        self._words.append(_numbered(texts.explode(), self._vocabulary))
+        self._lengths.append(texts.list.len().to_numpy().astype(np.int64))
+        self._rows.append(frame.drop("lexemes"))
+        self.num_rows += frame.height
+        self.num_words += len(self._words[-1])
+
+    def postings(self, keys: RowKeys) -> Postings:
+        if not self.num_rows:
+            nothing = np.empty(0, np.int32)
+            return Postings(self.first, Terms.of([]), np.zeros(1, np.int64), nothing, np.zeros(1, np.int32), None, _NO_ROWS)
+        order = _order(keys, self.first, self.num_rows)
+        lexemes = sorted(self._vocabulary)
+        numbers = np.empty(len(lexemes), np.int32)
+        numbers[[self._vocabulary[lexeme] for lexeme in lexemes]] = np.arange(len(lexemes), dtype=np.int32)
+        line, starts = _lined(numbers[np.concatenate(self._words)], np.concatenate(self._lengths), order)
+        terms = Terms.of(lexemes)
+        stop = [number for mark in ("", STOP_MARK) if (number := terms.number(mark)) is not None]
+        bounds, postings = _inverted(line, stop, len(lexemes))
+        return Postings(self.first, terms, bounds, postings, starts, order, ShownRows.of(pl.concat(self._rows)))
+
+
+_NO_ROWS = ShownRows((), {})
 
 
 def _numbered(words: pl.Series, vocabulary: dict[str, int]) -> NDArray[np.int32]:
@@ -51,18 +84,25 @@ def _numbered(words: pl.Series, vocabulary: dict[str, int]) -> NDArray[np.int32]
     return np.take(numbers, codes)
 
 
-def _by_time(created: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """``(n,)`` offsets of rows, which are in order of id, in order of (time, id); None if that is the same order."""
-    return None if np.all(created[:-1] <= created[1:]) else np.argsort(created, kind="stable")
+def _order(keys: RowKeys, first: int, count: int) -> NDArray[np.int32] | None:
+    """``(count,)`` offsets from ``first`` in order of (account, time, id); None if that is the order of positions.
+
+    Positions are in order of (account, id), and a stable sort keeps that order among equal times.
+    """
+    created = keys.created[first : first + count]
+    accounts = keys.starts.searchsorted(np.arange(first, first + count), "right")
+    if np.all((created[:-1] <= created[1:]) | (accounts[:-1] < accounts[1:])):
+        return None
+    return np.lexsort((created, accounts)).astype(np.int32)
 
 
 def _lined(
-    words: NDArray[np.int32], lengths: NDArray[np.int64], offsets: NDArray[np.int64] | None
+    words: NDArray[np.int32], lengths: NDArray[np.int64], order: NDArray[np.int32] | None
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """(words in order of rank, start of each rank) from ``words`` in order of offset and their number in each row."""
-    if offsets is not None:
-        begins = (np.cumsum(lengths) - lengths)[offsets]
-        lengths = lengths[offsets]
+    if order is not None:
+        begins = (np.cumsum(lengths) - lengths)[order]
+        lengths = lengths[order]
         inside = np.arange(len(words)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         words = words[np.repeat(begins, lengths) + inside]
     return words, np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
@@ -75,4 +115,4 @@ def _inverted(line: NDArray[np.int32], stop: list[int], num_words: int) -> tuple
     keys = (line[positions].astype(np.int64) << 32) | positions
     keys.sort()
     bounds = keys.searchsorted(np.arange(num_words + 1, dtype=np.int64) << 32)
-    return bounds, (keys & 0x7FFFFFFF).astype(np.int32)
+    return bounds.astype(np.int64), (keys & 0x7FFFFFFF).astype(np.int32)

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lakehouse.search.postings import Postings, Stretch
+from lakehouse.search.part_index import PartIndex
+from lakehouse.search.postings import Postings, RankSpan, Stretch
 from lakehouse.search.protocols import Positions, RowKeys, SortedRun, SpanRun, slices
 from lakehouse.search.websearch import Query
 
@@ -62,7 +63,7 @@ def indexed(
     kind: str,
     number: int,
     run: SpanRun,
-    postings: Postings,
+    index: PartIndex,
     query: Query,
     keep: int | None = None,
     before: Key | None = None,
@@ -71,31 +72,47 @@ def indexed(
 
     ``before``: only rows that are older than this key.
     """
-    counted = _counted(run, postings)
-    return [_stretches(kind, number, run, postings, counted, found, keep, before) for found in postings.search(query)]
+    counted = _counted(run)
+    found: list[Stream] = []
+    for postings, low, high in index.within(run.low, run.high):
+        if before is not None:
+            high = postings.rank_of(before[0] + 1, low, high, run.part.index.created)
+        if low < high:
+            source = _Indexed(kind, number, run, postings, counted, keep, before)
+            newest_key = source.key(high - 1)
+            found += [source.stream(newest_key, each) for each in RankSpan(postings, low, high).search(query)]
+    return found
 
 
-def _stretches(
-    kind: str,
-    number: int,
-    run: SpanRun,
-    postings: Postings,
-    counted: NDArray[np.bool_] | None,
-    stretches: Iterator[Stretch],
-    keep: int | None,
-    before: Key | None,
-) -> Stream:
-    index = run.part.index
-    for stretch in stretches:
-        offsets = postings.offsets_of(stretch.found)
-        if counted is not None:
-            offsets = offsets[counted[offsets]]
-        positions = _older(index, offsets + run.low, before)[::-1][:keep]
-        matches = (Match(kind, number, position) for position in positions.tolist())
-        oldest = run.low + int(postings.offsets_of(np.array([stretch.oldest]))[0])
-        times, ids = index.created[positions].tolist(), index.ids[positions].tolist()
-        key = (int(index.created[oldest]), int(index.ids[oldest]))
-        yield key, list(zip(zip(times, ids, strict=True), matches, strict=True))
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    """Turns the ranks that a segment of an index finds into matches. ``counted``: see `_counted`."""
+
+    kind: str
+    number: int
+    run: SpanRun
+    postings: Postings
+    counted: NDArray[np.bool_] | None
+    keep: int | None
+    before: Key | None
+
+    def stream(self, newest_key: Key, stretches: Iterator[Stretch]) -> Stream:
+        # First where the rows begin, so that old parts are not searched as long as newer ones have enough hits.
+        yield (newest_key[0], newest_key[1] + 1), []
+        keys = self.run.part.index
+        for stretch in stretches:
+            positions = self.postings.offsets_of(stretch.found) + self.postings.first
+            if self.counted is not None:
+                positions = positions[self.counted[positions - self.run.low]]
+            positions = _older(keys, positions, self.before)[::-1][: self.keep]
+            matches = (Match(self.kind, self.number, position) for position in positions.tolist())
+            times, ids = keys.created[positions].tolist(), keys.ids[positions].tolist()
+            yield self.key(stretch.oldest), list(zip(zip(times, ids, strict=True), matches, strict=True))
+
+    def key(self, rank: int) -> Key:
+        """The key of the row of a rank."""
+        position = self.postings.first + int(self.postings.offsets_of(np.array([rank]))[0])
+        return int(self.run.part.index.created[position]), int(self.run.part.index.ids[position])
 
 
 def _older(index: RowKeys, positions: Positions, before: Key | None) -> Positions:
@@ -107,11 +124,11 @@ def _older(index: RowKeys, positions: Positions, before: Key | None) -> Position
     return older
 
 
-def _counted(run: SpanRun, postings: Postings) -> NDArray[np.bool_] | None:
-    """``(n,) bool`` by offset: which rows of the index are in ``run``; None if all are."""
-    if len(run) == len(postings):
+def _counted(run: SpanRun) -> NDArray[np.bool_] | None:
+    """``(n,) bool`` by offset from ``low``: which of the account's rows in the part are in ``run``; None if all are."""
+    if len(run) == run.high - run.low:
         return None
-    counted = np.zeros(len(postings), bool)
+    counted = np.zeros(run.high - run.low, bool)
     counted[run.offsets] = True
     return counted
 

@@ -1,31 +1,101 @@
-"""An inverted index of one account's rows in a part of a table, immutable like the part.
+"""An inverted index of successive rows of a part of a table, immutable like the part. Its arrays may be mapped.
 
-The lexemes of all rows are concatenated into one line, oldest row first. The postings of a lexeme are its positions in that
-line, ascending. So the newest rows of a word are at the end of its postings, and the words of a phrase are at consecutive
-positions.
+The lexemes of all rows are concatenated into one line, account by account and oldest row first. The postings of a lexeme
+are its positions in that line, ascending. So an account's postings are contiguous, its newest rows are at their end, and
+the words of a phrase are at consecutive positions.
 """
 
 from __future__ import annotations
 
-import sys
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from lakehouse.search.protocols import Row
+from lakehouse.search.shown_rows import ShownRows
+from lakehouse.search.terms import Terms
 from lakehouse.search.websearch import Query, Term
+from lakehouse.storage.array_file import Record
+from lakehouse.storage.derived_files import Form
 
 FIRST_STRETCH = 64
 """Postings in the first stretch of a query of one term; each further stretch has four times as many."""
 LONGER_FIRST_STRETCH = 512
 """The same for a query of several terms, where fewer postings match."""
 MAX_STRETCH = 65_536
-_DICT_ENTRY_BYTES = 100
 
 Positions = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Postings:
+    """An index of ``n`` rows. Offsets count them as the part has them; ranks by account, then time, then id."""
+
+    first: int
+    """Position in the part of the row of offset 0."""
+    terms: Terms
+    bounds: NDArray[np.int64]
+    """Postings of lexeme ``i`` are ``line[bounds[i]:bounds[i + 1]]``."""
+    line: Positions
+    """All postings, lexeme by lexeme."""
+    starts: Positions
+    """``(n + 1,)`` positions at which the lexemes of each row begin, by rank."""
+    order: NDArray[np.int32] | None
+    """``(n,)`` offset of each rank, or None if they are equal."""
+    rows: ShownRows
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the arrays."""
+        return sum(array.nbytes for array in _pack(self).arrays.values())
+
+    def offsets_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Offsets of the rows of ``ranks``."""
+        return ranks if self.order is None else self.order[ranks].astype(np.int64)
+
+    def rows_at(self, offsets: NDArray[np.int64]) -> list[Row]:
+        """What is shown of the rows at ``offsets``, in that order."""
+        return [self.rows.row(offset) for offset in offsets.tolist()]
+
+    def rank_of(self, time: int, low: int, high: int, created: NDArray[np.int64]) -> int:
+        """The first of the ranks ``low`` to ``high``, of one account, that is not older than ``time`` (microseconds).
+
+        ``created``: times of the part's rows.
+        """
+        return bisect_left(range(high), time, low, high, key=lambda rank: created[self.first + self._offset(rank)])
+
+    def of(self, lexeme: str) -> Positions:
+        """All postings of ``lexeme``."""
+        number = self.terms.number(lexeme)
+        return self.line[:0] if number is None else self.line[self.bounds[number] : self.bounds[number + 1]]
+
+    def _offset(self, rank: int) -> int:
+        return rank if self.order is None else int(self.order[rank])
+
+
+def _pack(postings: Postings) -> Record:
+    arrays: dict[str, NDArray[Any]] = {**postings.terms.arrays, **postings.rows.arrays}
+    arrays |= {"bounds": postings.bounds, "line": postings.line, "starts": postings.starts}
+    if postings.order is not None:
+        arrays["order"] = postings.order
+    return Record({"first": postings.first, "columns": postings.rows.columns}, arrays)
+
+
+def _unpack(record: Record) -> Postings:
+    arrays = record.arrays
+    rows = ShownRows(tuple(record.values["columns"]), arrays)
+    terms, order = Terms.from_arrays(arrays), arrays.get("order")
+    return Postings(record.values["first"], terms, arrays["bounds"], arrays["line"], arrays["starts"], order, rows)
+
+
+SEARCH_INDEX = Form("search index 1", ".words", _pack, _unpack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,44 +106,15 @@ class Stretch:
     found: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Postings:
-    """An index of ``n`` rows. Ranks count from the oldest row, offsets from the account's first row in the part."""
+class RankSpan:
+    """Ranks ``low`` to ``high`` of an index, of one account, as one query searches them."""
 
-    vocabulary: dict[str, int]
-    """Numbers of lexemes."""
-    bounds: NDArray[np.int64]
-    """Postings of lexeme ``i`` are ``line[bounds[i]:bounds[i + 1]]``."""
-    line: Positions
-    """All postings, lexeme by lexeme."""
-    starts: Positions
-    """``(n + 1,)`` positions at which the lexemes of each row begin, by rank."""
-    offsets: NDArray[np.int64] | None
-    """``(n,)`` offset of each rank, or None if they are equal."""
-    rows: pl.DataFrame
-    """The rows by offset, without lexemes."""
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    @property
-    def num_bytes(self) -> int:
-        """Approximate memory of the index."""
-        arrays = (self.bounds, self.line, self.starts, self.offsets)
-        words = sum(map(sys.getsizeof, self.vocabulary)) + len(self.vocabulary) * _DICT_ENTRY_BYTES
-        return sum(a.nbytes for a in arrays if a is not None) + words + int(self.rows.estimated_size())
-
-    def offsets_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Offsets of the rows of ``ranks``."""
-        return ranks if self.offsets is None else self.offsets[ranks]
-
-    def rows_at(self, offsets: NDArray[np.int64]) -> list[Row]:
-        """Rows at ``offsets``, in that order.
-
-        Read one by one: for a few rows Polars' thread pool costs more than it saves.
-        """
-        names = self.rows.columns
-        return [dict(zip(names, self.rows.row(offset), strict=True)) for offset in offsets.tolist()]
+    def __init__(self, postings: Postings, low: int, high: int) -> None:
+        self._low, self._high = low, high
+        self._postings = postings
+        self._starts = postings.starts
+        self._line = postings.starts[[low, high]]
+        self._known: dict[str, Positions] = {}
 
     def search(self, query: Query) -> list[Iterator[Stretch]]:
         """For each alternative of ``query`` its matches, newest stretch first. A rank may match several alternatives."""
@@ -92,9 +133,9 @@ class Postings:
             yield Stretch(stretch.oldest, found)
 
     def _all(self, length: int) -> Iterator[Stretch]:
-        end = len(self)
-        while end:
-            start = max(0, end - length)
+        end = self._high
+        while end > self._low:
+            start = max(self._low, end - length)
             yield Stretch(start, np.arange(start, end))
             end, length = start, min(4 * length, MAX_STRETCH)
 
@@ -104,16 +145,16 @@ class Postings:
         end = len(postings)
         while end:
             positions = postings[max(0, end - length) : end]
-            oldest = int(self.starts.searchsorted(positions[0], "right")) - 1
+            oldest = int(self._starts.searchsorted(positions[0], "right")) - 1
             ranks = self._ranks(self._whole(term, before, positions))
             yield Stretch(oldest, ranks[np.flatnonzero(np.diff(ranks, prepend=-1))])
             # The oldest row may have more postings before this stretch, so the next stretch ends before that row.
-            end, length = int(postings.searchsorted(self.starts[oldest])), min(4 * length, MAX_STRETCH)
+            end, length = int(postings.searchsorted(self._starts[oldest])), min(4 * length, MAX_STRETCH)
 
     def _holds(self, term: Term, ranks: NDArray[np.int64]) -> NDArray[np.bool_]:
         """``(n,) bool``: which of the rows of ``ranks``, which must ascend, have the term."""
         before, postings = self._rarest(term)
-        low, lasts = postings.searchsorted(self.starts[ranks]), self.starts[ranks + 1]
+        low, lasts = postings.searchsorted(self._starts[ranks]), self._starts[ranks + 1]
         if len(term.lexemes) == 1:
             found: NDArray[np.bool_] = (low < len(postings)) & (postings[np.minimum(low, len(postings) - 1)] < lasts)
             return found
@@ -133,14 +174,18 @@ class Postings:
                 positions = positions[_has(self._of(lexeme), positions + np.int32(step - before))]
         ranks, begins = self._ranks(positions), positions - np.int32(before)
         ends = begins + np.int32(len(term.lexemes))
-        return positions[(begins >= self.starts[ranks]) & (ends <= self.starts[ranks + 1])]
+        return positions[(begins >= self._starts[ranks]) & (ends <= self._starts[ranks + 1])]
 
     def _ranks(self, positions: Positions) -> NDArray[np.int64]:
-        return self.starts.searchsorted(positions, "right") - 1
+        return self._starts.searchsorted(positions, "right") - 1
 
     def _of(self, lexeme: str) -> Positions:
-        number = self.vocabulary.get(lexeme)
-        return self.line[:0] if number is None else self.line[self.bounds[number] : self.bounds[number + 1]]
+        found = self._known.get(lexeme)
+        if found is None:
+            every = self._postings.of(lexeme)
+            first, last = every.searchsorted(self._line)
+            found = self._known[lexeme] = every[first:last]
+        return found
 
     def _rarest(self, term: Term) -> tuple[int, Positions]:
         """(number in the term, postings) of the term's lexeme with the fewest postings."""

@@ -22,7 +22,12 @@ MAX_SLICE_ROWS = 65_536
 
 
 class RowKeys(Protocol):
-    """Ids and times of a part's ``n`` rows, by position."""
+    """Ids and times of a part's ``n`` rows, by position. Positions are in order of (account, id)."""
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Positions at which accounts begin, and ``n``."""
+        ...
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -46,6 +51,11 @@ class RowPart(Protocol):
     @property
     def files(self) -> frozenset[str]:
         """Files that the rows are from, which never change; empty for rows that are in no file yet."""
+        ...
+
+    @property
+    def uri(self) -> str | None:
+        """The file, if the rows stay in one; None if they are in memory."""
         ...
 
     def read(self, positions: Positions, columns: Sequence[str] | None = None) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
@@ -14,7 +15,7 @@ from lakehouse.search.decoded_column_cache import DecodedColumnCache
 from lakehouse.search.filenames import may_match, name_matches, name_snippet
 from lakehouse.search.index_cache import DEFAULT_BYTES, IndexCache
 from lakehouse.search.merge_newest import Key, Match, Stream, indexed, newest, stream
-from lakehouse.search.postings import Postings
+from lakehouse.search.part_index import PartIndex
 from lakehouse.search.protocols import (
     Positions,
     Row,
@@ -24,8 +25,8 @@ from lakehouse.search.protocols import (
     View,
     find,
     rows_at,
-    rows_without_lexemes,
 )
+from lakehouse.search.shown_rows import SHOWN, read_shown, with_keys
 from lakehouse.search.snippet import snippet, snippets
 from lakehouse.search.websearch import Query, parse
 
@@ -36,7 +37,7 @@ FROM_NEWEST: Mapping[str, Key | None] = {TURN: None, TRANSCRIPTION: None, TTS: N
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One found row, without lexemes. ``snippet`` is HTML, see `snippet`.
+    """One found row, with the columns that hits show (`SHOWN`; all of a transcription). ``snippet`` is HTML, see `snippet`.
 
     ``start_secs``: start of the first segment that matches; None if only the file name matches, and for other kinds.
     """
@@ -53,10 +54,11 @@ class Search:
     They raise InvalidParameter for a query over its limits. A query of stop words alone finds nothing.
     """
 
-    def __init__(self, source: RowSource, *, index_bytes: int = DEFAULT_BYTES) -> None:
+    def __init__(self, source: RowSource, *, index_bytes: int = DEFAULT_BYTES, index_folder: Path | None = None) -> None:
+        """``index_folder``: where indexes of files are stored, for all readers of this machine; None: in memory."""
         self._source = source
         self._columns = DecodedColumnCache()
-        self._indexes = IndexCache(index_bytes)
+        self._indexes = IndexCache(index_bytes, index_folder)
 
     async def wait_until_indexed(self) -> None:
         """Wait until the indexes that earlier queries started are built. Without them queries take longer."""
@@ -64,7 +66,7 @@ class Search:
 
     @property
     def index_bytes(self) -> int:
-        """Memory of all indexes, about."""
+        """Memory of all indexes that are in no file."""
         return self._indexes.num_bytes
 
     async def turns(self, account: str, text: str, limit: int = 20, before: Key | None = None) -> list[Hit]:
@@ -82,7 +84,7 @@ class Search:
             return []
 
         def find(views: Sequence[View]) -> list[Hit]:
-            with self._searched(views[0]) as segments:
+            with self._searched("segments", views[0]) as segments:
                 return _transcriptions(segments, views[1], query, limit, before, self._columns)
 
         return await self._source.read(("segments", "transcriptions"), account, find)
@@ -100,19 +102,19 @@ class Search:
             return []
 
         def find(views: Sequence[View]) -> list[Hit]:
-            with self._searched(views[0]) as texts:
+            with self._searched(table, views[0]) as texts:
                 return _texts(texts, kind, query, limit, before)
 
         return await self._source.read((table,), account, find)
 
     @contextmanager
-    def _searched(self, view: View) -> Iterator[_Searched]:
-        """``view`` with its indexes. Those that are missing are started once the query is answered."""
-        indexes = [self._indexes.of(run) for run in view.runs]
-        yield _Searched(view.runs, indexes, self._columns)
-        for run, postings in zip(view.runs, indexes, strict=True):
-            if postings is None:
-                self._indexes.start_building(run)
+    def _searched(self, table: str, view: View) -> Iterator[_Searched]:
+        """``view`` with its indexes. Those that are missing are started once the query is answered, newest rows first."""
+        indexes = [self._indexes.of(table, run.part) for run in view.runs]
+        yield _Searched(view.runs, indexes, SHOWN[table], self._columns)
+        missing = [run for run, index in zip(view.runs, indexes, strict=True) if index is None]
+        for run in sorted(missing, key=lambda run: int(run.part.index.created[run.high - 1]), reverse=True):
+            self._indexes.start_building(table, run.part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +122,18 @@ class _Searched:
     """Sorted runs with a lexeme column, and the index of each, None if there is none."""
 
     runs: Sequence[SpanRun]
-    indexes: Sequence[Postings | None]
+    indexes: Sequence[PartIndex | None]
+    shown: tuple[str, ...]
     columns: DecodedColumnCache
 
     def streams(self, kind: str, query: Query, keep: int | None, before: Key | None) -> list[Stream]:
         """The rows that match, from the index if there is one, else by reading them. ``keep``, ``before``: see `stream`."""
         found: list[Stream] = []
-        for number, (run, postings) in enumerate(zip(self.runs, self.indexes, strict=True)):
-            if postings is None:
+        for number, (run, index) in enumerate(zip(self.runs, self.indexes, strict=True)):
+            if index is None:
                 found.append(self._read(kind, number, run, query, keep, before))
             else:
-                found += indexed(kind, number, run, postings, query, keep, before)
+                found += indexed(kind, number, run, index, query, keep, before)
         return found
 
     def _read(self, kind: str, number: int, run: SortedRun, query: Query, keep: int | None, before: Key | None) -> Stream:
@@ -145,11 +148,13 @@ class _Searched:
         return stream(kind, number, run, read, holds, keep, before)
 
     def rows(self, found: Sequence[tuple[int, int]]) -> list[Row]:
-        """Rows at (number of the run, position)."""
+        """What is shown of the rows at (number of the run, position)."""
 
         def read(number: int, positions: Positions) -> list[Row]:
-            postings, run = self.indexes[number], self.runs[number]
-            return rows_without_lexemes(run.part, positions) if postings is None else postings.rows_at(positions - run.low)
+            index, part = self.indexes[number], self.runs[number].part
+            if index is None or part.uri is None:
+                return read_shown(part, positions, self.shown)
+            return with_keys(part, positions, index.rows_at(positions))
 
         return rows_at(self.runs, found, read)
 

@@ -114,11 +114,12 @@ class Services:
     ) -> Services:
         """Every service over these parts. ``secret``: 32 bytes, with which links, tokens and webhooks are signed."""
         upload_bytes = settings.limits.max_upload_bytes
+        index_folder = settings.home / "cache" / "history"
         history = History(
             Location.of(settings),
             ledger.records,
             cache_bytes=settings.storage.read_cache_bytes,
-            index_folder=settings.home / "cache" / "history",
+            index_folder=index_folder,
         )
         archives = ArchiveReader(Location.of(settings))
         secrets = WebhookSecrets(secret)
@@ -149,7 +150,7 @@ class Services:
             ),
             stored_answers=StoredAnswers(objects, secret),
             history=history,
-            search=Search(history),
+            search=Search(history, index_folder=index_folder),
             archives=archives,
             anonymous=AnonymousLimits(settings.speech),
             client_limits=ClientLimits(settings.limits),

@@ -121,6 +121,7 @@ def create_app(services: Services) -> FastAPI:
             asyncio.create_task(_note_uses(services), name="uses of keys"),
             asyncio.create_task(watch.run(), name="access of what is open"),
             asyncio.create_task(services.webhook_sender.run(), name="webhook sender"),
+            asyncio.create_task(services.history.run(), name="removal of old indexes"),
         ]
         yield
         for task in tasks:

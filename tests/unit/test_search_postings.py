@@ -25,8 +25,10 @@ from lakehouse.search import Search, lexemes, parse, snippet
 from lakehouse.search.compiler import matches
 from lakehouse.search.index_builder import build
 from lakehouse.search.index_cache import IndexCache
-from lakehouse.search.merge_newest import indexed, newest
-from lakehouse.search.postings import FIRST_STRETCH, LONGER_FIRST_STRETCH, Postings
+from lakehouse.search.merge_newest import Key, indexed, newest
+from lakehouse.search.part_index import PartIndex
+from lakehouse.search.postings import FIRST_STRETCH, LONGER_FIRST_STRETCH, RankSpan
+from lakehouse.search.shown_rows import SHOWN, read_shown, with_keys
 from lakehouse.search.tokenizer import lexemes_with_spans, tokens
 from lakehouse.storage.location import Location
 from lakehouse.tables.index_specs import INDEX_SPECS
@@ -37,27 +39,27 @@ from tests.support.table_rows import BEGAN, blank_row
 pytestmark = pytest.mark.unit
 
 T = TypeVar("T")
-PLENTY = 2**30
 
 
 def part_of(said: Sequence[str], created: Sequence[int] | None = None) -> FramePart:
     """Turns of one account with ids from 0 on; ``created`` in microseconds, the ids themselves if not given."""
     times = list(range(len(said))) if created is None else list(created)
-    columns = {"account": ["ada"] * len(said), "id": range(len(said)), "created_at": times, "session_id": ["s"] * len(said)}
-    frame = pl.DataFrame({**columns, "text": said, "lexemes": [lexemes(text) for text in said]})
+    columns = {"account": ["ada"] * len(said), "id": range(len(said)), "created_at": times}
+    spoken = {"session_id": [f"s{i % 3}" for i in range(len(said))], "role": "user", "text": said}
+    frame = pl.DataFrame({**columns, **spoken, "lexemes": [lexemes(text) for text in said]})
     typed = frame.with_columns(pl.col("created_at").cast(pl.Datetime("us", "UTC")))
     return FramePart.of(frozenset(("turns.parquet",)), typed, INDEX_SPECS["turns"])
 
 
-def index_of(part: FramePart) -> Postings:
-    found = build(part, 0, part.frame.height, PLENTY)
-    assert found is not None
-    return found
+def index_of(part: FramePart, columns: tuple[str, ...] = ()) -> PartIndex:
+    return PartIndex(list(build(part, columns)))
 
 
-def found_by_index(part: FramePart, postings: Postings, query: str, limit: int, hidden: Sequence[int] = ()) -> list[int]:
+def found_by_index(
+    part: FramePart, index: PartIndex, query: str, limit: int, hidden: Sequence[int] = (), before: Key | None = None
+) -> list[int]:
     run = SortedRows.of(part, 0, part.frame.height, np.array(hidden, np.int64))
-    streams = indexed("turn", 0, run, postings, parse(query), limit)
+    streams = indexed("turn", 0, run, index, parse(query), limit, before)
     return newest(streams, limit, lambda settled: [key[1] for key, _ in settled])
 
 
@@ -68,11 +70,11 @@ def found_by_scan(part: FramePart, query: str, limit: int, hidden: Sequence[int]
 
 def test_every_query_finds_what_a_pass_over_all_rows_finds() -> None:
     part = part_of(texts())
-    postings = index_of(part)
+    index = index_of(part)
     for query in queries():
         every = found_by_scan(part, query, part.frame.height)
         for limit in (20, part.frame.height):
-            assert found_by_index(part, postings, query, limit) == every[:limit], query
+            assert found_by_index(part, index, query, limit) == every[:limit], query
 
 
 _WORD = st.sampled_from(["ant", "bee", "cow", "the", "of", "elk-ant", ""])
@@ -96,55 +98,56 @@ def test_any_rows_any_query_any_order_of_time_any_rows_left_out(
 
 def test_a_row_with_more_places_than_a_stretch_is_found_once() -> None:
     part = part_of(["ant bee", "ant " * (3 * FIRST_STRETCH), "ant", "bee " * 500 + "ant", "cow"])
-    postings = index_of(part)
-    assert found_by_index(part, postings, "ant", 20) == [3, 2, 1, 0]
-    assert found_by_index(part, postings, '"bee ant"', 20) == [3]
-    assert [len(stretch.found) for stretch in postings.search(parse("ant"))[0]] == [3, 1]
+    index = index_of(part)
+    assert found_by_index(part, index, "ant", 20) == [3, 2, 1, 0]
+    assert found_by_index(part, index, '"bee ant"', 20) == [3]
+    assert [len(stretch.found) for stretch in RankSpan(index.segments[0], 0, 5).search(parse("ant"))[0]] == [3, 1]
 
 
 def test_no_further_back_is_looked_than_the_hits_lie() -> None:
     part = part_of(["ant bee"] * 5000)
-    stretches = index_of(part).search(parse("ant bee"))[0]
+    stretches = RankSpan(index_of(part).segments[0], 0, 5000).search(parse("ant bee"))[0]
     assert next(stretches).oldest == 5000 - LONGER_FIRST_STRETCH
 
 
 def test_rows_are_shown_as_the_part_reads_them() -> None:
     part = part_of(["one", "two", "three"], [3, 1, 2])
-    assert index_of(part).rows.equals(part.read(np.arange(3)).drop("lexemes"))
+    positions = np.array([2, 0, 1])
+    shown = with_keys(part, positions, index_of(part, SHOWN["turns"]).rows_at(positions))
+    assert shown == read_shown(part, positions, SHOWN["turns"])
+    assert shown == part.read(positions).drop("lexemes", "account").to_dicts()
 
 
 def test_an_index_over_the_limit_is_not_made_and_one_that_is_used_outlives_one_that_is_not() -> None:
     parts = [part_of(texts(300)) for _ in range(3)]
-    runs = [SortedRows.of(part, 0, 300) for part in parts]
     size = index_of(parts[0]).num_bytes
-    assert build(parts[0], 0, 300, 1000) is None
     small = IndexCache(size - 1)
     roomy = IndexCache(2 * size + size // 2)
-    for run in runs[:2]:
-        roomy.start_building(run)
-        small.start_building(run)
+    for part in parts[:2]:
+        roomy.start_building("turns", part)
+        small.start_building("turns", part)
     roomy.wait(60)
     small.wait(60)
-    assert small.of(runs[0]) is None
+    assert small.of("turns", parts[0]) is None
     assert small.num_bytes == 0
-    first = roomy.of(runs[0])
+    first = roomy.of("turns", parts[0])
     assert first is not None
-    roomy.start_building(runs[2])
+    roomy.start_building("turns", parts[2])
     roomy.wait(60)
-    assert roomy.of(runs[0]) is first
-    assert roomy.of(runs[2]) is not None
-    assert roomy.of(runs[1]) is None, "the one not asked for longest made room"
+    assert roomy.of("turns", parts[0]) is first
+    assert roomy.of("turns", parts[2]) is not None
+    assert roomy.of("turns", parts[1]) is None, "the one not asked for longest made room"
 
 
 def test_an_index_goes_with_its_part() -> None:
     indexes = IndexCache()
-    indexes.start_building(SortedRows.of(part_of(texts(50)), 0, 50))
+    indexes.start_building("turns", part_of(texts(50)))
     indexes.wait(60)
     gc.collect()
     kept = part_of(texts(60))
-    indexes.start_building(SortedRows.of(kept, 0, 60))
+    indexes.start_building("turns", kept)
     indexes.wait(60)
-    assert indexes.of(SortedRows.of(kept, 0, 60)) is not None
+    assert indexes.of("turns", kept) is not None
     assert indexes.num_bytes == index_of(kept).num_bytes
 
 
