@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TextIO
 from urllib.parse import quote
 
 import typer
 
-from cli.options import HomeOption, JsonOption, KeyOption, UrlOption, help_if_alone, locate
+from cli.options import HomeOption, JsonOption, KeyOption, UrlOption, help_if_alone, load_settings, locate
 from cli.output import note, print_json, print_table
+from schemas.errors import InvalidParameter
 
 app = typer.Typer(
     callback=help_if_alone,
@@ -30,6 +36,12 @@ def create(
         ),
     ] = None,
     expires: Annotated[float | None, typer.Option("--expires", help="Time after which the key expires, s.")] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--profile", help="New file for clients of Delta Sharing, with URL and key; then the scope is `history`."
+        ),
+    ] = None,
     url: UrlOption = None,
     key: KeyOption = None,
     home: HomeOption = None,
@@ -37,15 +49,26 @@ def create(
 ) -> None:
     """Create a key. It is printed once, alone on stdout; only its hash is stored.
 
-    Example:
+    Examples:
 
       KEY=$(fluxions keys create laptop --account research)
+
+      fluxions keys create analyst --account research --profile research.share
     """
     from clients.public import Client
 
-    with Client(locate(url, key, home, admin=True)) as client:
-        wanted = {"account": account, "name": name, "scopes": scopes or ["user"]}
+    where = locate(url, key, home, admin=True)
+    with new_file(profile) as file, Client(where) as client:
+        wanted = {"account": account, "name": name, "scopes": scopes or ["history" if profile else "user"]}
         made = client.post("/operator/keys", wanted | ({"expires_in_secs": expires} if expires is not None else {}))
+        if file is not None:
+            public = url or load_settings(home).server.public_url or where.url
+            json.dump(share_profile(public, made), file, indent=2)
+    if profile is not None:
+        note(f"key {made['id']} of account {made['account']} is in {profile}")
+        made = {name: value for name, value in made.items() if name != "key"}
+        if not as_json:
+            return
     if as_json:
         print_json(made)
         return
@@ -112,6 +135,33 @@ def revoke(
         print_json(body)
     else:
         note(f"key {key_id} is revoked")
+
+
+@contextlib.contextmanager
+def new_file(path: Path | None) -> Iterator[TextIO | None]:
+    """A new file that only this user can read, and that is removed after an error; None without ``path``.
+
+    Raises InvalidParameter if there is a file already, or if it cannot be made.
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise InvalidParameter(f"{path} cannot be made: {error.strerror}", param="profile") from error
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def share_profile(url: str, made: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a profile file of Delta Sharing, version 1, for the server at ``url`` and a key just ``made``."""
+    found = {"shareCredentialsVersion": 1, "endpoint": f"{url.rstrip('/')}/delta-sharing/", "bearerToken": made["key"]}
+    return found | ({"expirationTime": made["expires_at"]} if made.get("expires_at") else {})
 
 
 def _cell(value: object) -> object:

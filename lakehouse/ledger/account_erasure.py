@@ -10,6 +10,7 @@ from lakehouse.ledger.archives.service import ArchiveService
 from lakehouse.ledger.job_deletion import JobDeletion
 from lakehouse.ledger.record_erasure import RecordEraser
 from lakehouse.ledger.records import Records
+from lakehouse.shared_files import erase_shared
 from lakehouse.storage.objects import Objects, account_folder
 from lakehouse.tables.group_commit import TableWriter
 from lakehouse.tables.predicates import quoted
@@ -71,3 +72,4 @@ class AccountEraser:
         for folder in ACCOUNT_FOLDERS:
             async for key, _ in self._objects.list(f"{folder}/{account_folder(account)}"):
                 await self._objects.delete(key)
+        await erase_shared(self._objects, [account])

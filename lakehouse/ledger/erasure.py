@@ -13,6 +13,8 @@ import polars as pl
 from lakehouse.ledger.archives.store import ArchiveStore
 from lakehouse.ledger.job_lookup import JobLookup
 from lakehouse.ledger.object_guard import ObjectGuard
+from lakehouse.shared_files import erase_shared
+from lakehouse.storage.objects import Objects
 from lakehouse.storage.result_objects import job_keys
 from lakehouse.tables.group_commit import TableWriter
 from lakehouse.tables.predicates import quoted
@@ -23,9 +25,15 @@ class Eraser:
     """Erases deleted jobs from the object store and from every table with rows of jobs."""
 
     def __init__(
-        self, writers: Mapping[str, TableWriter], guard: ObjectGuard, lookup: JobLookup, archives: ArchiveStore
+        self,
+        writers: Mapping[str, TableWriter],
+        objects: Objects,
+        guard: ObjectGuard,
+        lookup: JobLookup,
+        archives: ArchiveStore,
     ) -> None:
         self._writers = writers
+        self._objects = objects
         self._guard = guard
         self._lookup = lookup
         self._archives = archives
@@ -44,6 +52,7 @@ class Eraser:
             await self._guard.erase(job.audio_key, partial(self._unneeded_objects, job))
         for name in ("segments", "transcriptions"):
             await self._writers[name].delete(rows)
+        await erase_shared(self._objects, by_account)
         ids = [job.id for job in jobs]
         if await self._archives.tombstones(ids):
             await self._writers["archive_files"].delete(f"transcription_id IN ({', '.join(map(str, ids))})")

@@ -106,7 +106,7 @@ class Ledger:
         # Effects of committed job events.
         objects = Objects.of(settings)
         guard = ObjectGuard(objects, live, lock.check)
-        eraser = Eraser(writers, guard, lookup, runs)
+        eraser = Eraser(writers, objects, guard, lookup, runs)
         most = ItemLimits.of(settings.limits)
         endpoints = WebhookEndpoints(writers["webhooks"], clock, most.webhooks)
         outbox = Outbox(writers["webhook_deliveries"], endpoints, clock, tasks, closed)

@@ -13,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from lakehouse.ledger.change_feed import ChangeFeed
+from lakehouse.shared_files import erase_shared
 from lakehouse.storage.objects import Objects
 from lakehouse.tables.group_commit import TableWriter
 from lakehouse.tables.predicates import quoted
@@ -43,6 +44,7 @@ class RecordEraser:
         rows = await self._rows("tts_renders", account, pl.col("id") == render_id)
         await self._erase_objects(rows)
         await self._delete("tts_renders", f"account = {quoted(account)} AND id = {render_id}")
+        await erase_shared(self._objects, [account])
 
     async def conversation(self, account: str, session_id: str) -> None:
         """Erase a conversation. Raises Unavailable."""
@@ -56,6 +58,7 @@ class RecordEraser:
                     table,
                     f"account = {quoted(account)} AND id >= {low} AND id <= {high} AND session_id = {quoted(session_id)}",
                 )
+        await erase_shared(self._objects, [account])
 
     async def account(self, account: str) -> None:
         """Erase all renders and conversations of an account. Raises Unavailable."""

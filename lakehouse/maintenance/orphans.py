@@ -14,13 +14,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lakehouse.shared_files import FOLDER as SHARED
 from lakehouse.storage.objects import Objects
 from lakehouse.storage.result_objects import main_key
 from schemas.tables import TABLES
 
-FOLDERS = ("tmp", "audio", "results", "playback", "conversations", "renders", "voices", "realtime-secrets", "idempotency")
-"""No row names a realtime secret or an answer to a request with an Idempotency-Key. They are removed some time after they
-expired.
+_NAMED = ("audio", "results", "playback", "conversations", "renders", "voices")
+FOLDERS = ("tmp", *_NAMED, "realtime-secrets", "idempotency", SHARED)
+"""No row names a realtime secret, an answer to a request with an Idempotency-Key or a shared file. They are removed some
+time after they expired, or were written.
 """
 _LEAST_AGE = {"idempotency": dt.timedelta(hours=24)}
 BATCH_OBJECTS = 10_000

@@ -240,6 +240,14 @@ class Objects:
         except FileNotFoundError as error:
             raise _missing() from error
 
+    async def written_at(self, key: str) -> dt.datetime | None:
+        """When an object was last written, UTC; None if there is no such object."""
+        try:
+            with store_errors():
+                return (await obstore.head_async(self._store, checked(key)))["last_modified"]
+        except FileNotFoundError:
+            return None
+
     async def delete(self, key: str) -> None:
         """Remove an object; harmless if it is gone."""
         await self._discard(checked(key))

@@ -63,7 +63,12 @@ class FileReplacement:
 
 def data_files(uri: str, table: Table) -> list[DataFile]:
     """The files of the newest version, in the order of Delta's log. Blocks."""
-    actions = pl.DataFrame(DeltaTable(uri).get_add_actions(flatten=True))
+    return files_of(DeltaTable(uri), table)
+
+
+def files_of(handle: DeltaTable, table: Table) -> list[DataFile]:
+    """The files of the version that ``handle`` has, in the order of Delta's log."""
+    actions = pl.DataFrame(handle.get_add_actions(flatten=True))
 
     def bounds(row: dict[str, Any], end: str) -> dict[str, Any]:
         return {column: row.get(f"{end}.{column}") for column in table.stats}

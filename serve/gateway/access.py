@@ -81,6 +81,8 @@ RULES: Final = (
     Rule("/history/tts/*/audio", "history", "none", speaks=True),
     Rule("/history/search", "history", "none", searches=True),
     Rule("/history/conversations/search", "history", "none", searches=True),
+    Rule("/delta-sharing", "history"),
+    Rule("/delta-sharing/shares/*/schemas/*/tables/*/query", "history", searches=True),
     Rule("/vui/voices", OPEN, "none"),
     Rule("/vui/v1/tts", "speak", optional=True, speaks=True),
     Rule("/vui/v1/voices", "speak", "clip", audit=True),

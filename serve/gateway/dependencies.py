@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from lakehouse.archives.reader import ArchiveReader
 from lakehouse.history.history import History
 from lakehouse.ledger.interface import LedgerClient
 from lakehouse.search import Search
+from lakehouse.shared_files import SharedFiles
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects
 from lakehouse.storage.signed_urls import Signer
@@ -71,6 +73,7 @@ class Services:
     stored_answers: StoredAnswers
     history: History
     search: Search
+    shared_files: SharedFiles
     archives: ArchiveReader
     anonymous: AnonymousLimits
     client_limits: ClientLimits
@@ -151,6 +154,7 @@ class Services:
             stored_answers=StoredAnswers(objects, secret),
             history=history,
             search=Search(history, index_folder=index_folder),
+            shared_files=SharedFiles(Location.of(settings), objects, dt.timedelta(hours=settings.storage.orphan_hours)),
             archives=archives,
             anonymous=AnonymousLimits(settings.speech),
             client_limits=ClientLimits(settings.limits),

@@ -223,6 +223,26 @@ def test_keys_are_made_listed_and_revoked(here: Server, capsys: pytest.CaptureFi
     assert main(["keys", "revoke", "k0"]) == 0
 
 
+def test_a_profile_holds_the_key_and_is_no_one_elses(
+    here: Server, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    profile = tmp_path / "research.share"
+    line = ["keys", "create", "analyst", "--account", "research", "--profile", str(profile)]
+    assert main(line) == 0
+    shown = capsys.readouterr()
+    assert "fx_abcdef" not in shown.out + shown.err
+    assert here.keys[0]["scopes"] == ["history"]
+    found = json.loads(profile.read_text())
+    assert (found["shareCredentialsVersion"], found["bearerToken"]) == (1, "fx_abcdef")
+    assert found["endpoint"].endswith("/delta-sharing/")
+    assert profile.stat().st_mode & 0o777 == 0o600
+    made = len(here.keys)
+    assert main([*line, "--json"]) != 0, "a file is never replaced"
+    assert len(here.keys) == made
+    assert main(["keys", "create", "laptop", "--json", "--profile", str(tmp_path / "other.share")]) == 0
+    assert "fx_abcdef" not in capsys.readouterr().out
+
+
 def test_status_shows_readiness_and_engines(here: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status"]) == 0
     shown = capsys.readouterr().out
