@@ -33,6 +33,11 @@ class ClusterSettings(Concern):
     node_roles: str = Field(
         ",".join(ROLES), description="Parts that may run on this machine: `gateway`, `engines`, `ledger`, `worker`."
     )
+    role_resources: bool = Field(
+        False,
+        description="Whether an existing Ray cluster has the resources `fluxions_gateway`, `fluxions_engines` and "
+        "`fluxions_ledger`, which say where each part may run.",
+    )
     shared_storage: bool = Field(
         False, description="Whether other machines use the storage's folder too; then a lease locks it, as for a bucket."
     )
@@ -59,6 +64,11 @@ class ClusterSettings(Concern):
     def roles(self) -> frozenset[Role]:
         """`node_roles`, one by one."""
         return frozenset(role for role in ROLES if role in {part.strip() for part in self.node_roles.split(",")})
+
+    @property
+    def places_by_role(self) -> bool:
+        """Whether parts run only on machines that offer the resource of their role."""
+        return bool(self.node_address) or self.role_resources
 
     @property
     def storage_is_shared(self) -> bool:

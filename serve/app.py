@@ -13,7 +13,6 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.handle import DeploymentHandle
 
 from lakehouse.storage.objects import Objects
-from lakehouse.storage.signed_urls import home_secret
 from schemas.domain import Slot
 from schemas.errors import Unavailable
 from schemas.settings import Settings
@@ -21,7 +20,7 @@ from serve.engines.asr.deployment import RecognizerDeployment
 from serve.engines.diarization.deployment import DiarizerDeployment
 from serve.engines.events.deployment import EventDetectorDeployment
 from serve.engines.language_models.deployment import LanguageModelDeployment
-from serve.engines.placement import PLACEMENT_CPUS, ROLE_SHARE, options
+from serve.engines.placement import PLACEMENT_CPUS, options, role_share
 from serve.engines.registry import engine_revision
 from serve.engines.replica_ports import bind_as_set
 from serve.engines.tts.deployment import SynthesizerDeployment
@@ -85,7 +84,7 @@ def start_ledger(settings: Settings) -> None:
         max_restarts=-1,
         max_concurrency=10_000,
         num_cpus=0,
-        resources={"fluxions_ledger": ROLE_SHARE} if settings.cluster.node_address else None,
+        resources=role_share(settings, "ledger"),
     )
     actor.remote(settings)
 
@@ -122,9 +121,16 @@ def _is_named() -> bool:
     return True
 
 
-def build(settings: Settings) -> serve.Application:
-    """The application graph for the connected cluster. Raises InvalidParameter for an unknown engine."""
-    gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
+def cluster_gpus() -> float:
+    """The GPUs of the machines that the connected cluster has now."""
+    return float(ray.cluster_resources().get("GPU", 0.0))  # type: ignore[no-untyped-call]
+
+
+def build(settings: Settings, secret: bytes, gpus: float) -> serve.Application:
+    """The application graph for a cluster that has ``gpus``, with the home's ``secret``.
+
+    Raises InvalidParameter for an unknown engine.
+    """
 
     def placed(deployment: Any, slot: Slot) -> Any:
         return deployment.options(**options(settings, slot, gpus)).bind(settings)
@@ -132,7 +138,7 @@ def build(settings: Settings) -> serve.Application:
     gateway: Any = Gateway
     return gateway.options(**_gateway_options(settings)).bind(  # type: ignore[no-any-return]
         settings,
-        home_secret(settings.home),
+        secret,
         placed(RecognizerDeployment, "recognizer"),
         placed(DiarizerDeployment, "diarizer"),
         placed(EventDetectorDeployment, "event_detector"),
@@ -144,7 +150,7 @@ def build(settings: Settings) -> serve.Application:
 def _gateway_options(settings: Settings) -> dict[str, Any]:
     """Replicas and placement of the gateway. The setting is the number of replicas on each machine."""
     takes: dict[str, Any] = {"num_cpus": PLACEMENT_CPUS}
-    if not settings.cluster.node_address:
+    if not settings.cluster.places_by_role:
         return {"num_replicas": settings.engines.gateway_replicas, "ray_actor_options": takes}
     scaling = AutoscalingConfig(
         min_replicas=1,

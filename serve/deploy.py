@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import signal
@@ -20,33 +19,21 @@ import ray
 from ray import serve
 from ray.serve.schema import LoggingConfig, TracingConfig
 
+from lakehouse.storage.signed_urls import home_secret
 from runtime.children import ROOT
-from schemas.errors import Conflict, Unavailable
-from schemas.scopes import ADMIN, OPERATOR, USER
+from schemas.errors import Unavailable
 from schemas.settings import Settings
 from serve import app
-from serve.ledger_actor import NAMESPACE, answers, close_ledger, remote_ledger, restart
+from serve.built_in_keys import ensure_keys
+from serve.ledger_actor import NAMESPACE, close_ledger
+from serve.ledger_watch import LOOK_EVERY_SECS, LedgerWatch
 from serve.supervisor.deployments import ANEW, record_deployment
-from serve.supervisor.instance import ensure_key
 from serve.supervisor.port_owners import check_own_port
 from telemetry import traces
 from telemetry.log_lines import configure
 
 _CLUSTER_SECS = 60.0
 _WATCH_SECS = 10.0
-_LEDGER_WATCH_SECS = 1.0
-_LEDGER_CHECK_SECS = 2.5
-_LEDGER_CHECKS = 3
-"""Number of consecutive unanswered checks after which the ledger is restarted: about 10 s."""
-_LEDGER_CHECKS_AFTER_RESTART = 20
-
-BUILT_IN_KEYS = (
-    ("default", "default", (USER,)),
-    ("operator", "operator", (OPERATOR, ADMIN, USER)),
-    ("admin", "operator", (ADMIN,)),
-    ("node", "operator", (OPERATOR,)),
-)
-"""(name, account, scopes) of the keys in ``HOME/keys``. People use the first three, workers `node`."""
 
 logger = logging.getLogger("fluxions.deploy")
 
@@ -71,36 +58,6 @@ def connect(*, external: bool = False) -> None:
             time.sleep(0.2)
         else:
             return
-
-
-async def ensure_keys(settings: Settings) -> None:
-    """Record the keys that every home has: for users (account ``default``), for workers, and for the management of keys.
-
-    A revoked key stays revoked and does not prevent the start: whoever revoked it has other keys.
-    """
-    ledger = remote_ledger()
-    for name, account, scopes in BUILT_IN_KEYS:
-        key = ensure_key(settings.home, name)
-        if await ledger.keys.find(hashlib.sha256(key.encode()).hexdigest()) is None:
-            try:
-                await ledger.keys.create(account, name, scopes, key)
-            except Conflict:
-                logger.warning("the key in %s/keys/%s was revoked; replace the file to have one again", settings.home, name)
-
-
-class LedgerWatch:
-    """Detects a paused or stuck ledger, which Ray does not detect, and has Ray restart it."""
-
-    def __init__(self) -> None:
-        self._left = _LEDGER_CHECKS
-
-    def look(self) -> None:
-        """Check once. It counts checks and not seconds, so that a suspended machine does not look like a failure."""
-        self._left = _LEDGER_CHECKS if asyncio.run(answers(_LEDGER_CHECK_SECS)) else self._left - 1
-        if self._left == 0:
-            logger.error("the ledger does not answer; starting it again")
-            restart()
-            self._left = _LEDGER_CHECKS_AFTER_RESTART
 
 
 def report(last: str) -> str:
@@ -144,11 +101,12 @@ def main() -> None:
         logging_config=lines,
         tracing_config=_tracing(settings),
     )
-    serve.run(app.build(settings), name=app.APPLICATION, route_prefix="/", blocking=False, logging_config=lines)
+    application = app.build(settings, home_secret(settings.home), app.cluster_gpus())
+    serve.run(application, name=app.APPLICATION, route_prefix="/", blocking=False, logging_config=lines)
     record_deployment(settings.home)
     last, next_report, watch = "", 0.0, LedgerWatch()
     watched = settings.cluster.has_other_machines
-    while not stopped.wait(_LEDGER_WATCH_SECS if watched else _WATCH_SECS):
+    while not stopped.wait(LOOK_EVERY_SECS if watched else _WATCH_SECS):
         if watched:
             watch.look()
         if time.monotonic() >= next_report:

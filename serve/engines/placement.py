@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from schemas.cluster_settings import Role
 from schemas.domain import Slot
 from schemas.settings import Settings
 from serve.engines.registry import ENGINES, choice, num_replicas
@@ -32,6 +33,11 @@ replica's own queue.
 """
 
 
+def role_share(settings: Settings, role: Role) -> dict[str, float] | None:
+    """The custom resource by which Ray finds a machine with ``role``; None where every machine has all roles."""
+    return {f"fluxions_{role}": ROLE_SHARE} if settings.cluster.places_by_role else None
+
+
 def options(settings: Settings, slot: Slot, machine_gpus: float) -> dict[str, Any]:
     """Options of the deployment of ``slot`` in a cluster that has ``machine_gpus``.
 
@@ -39,8 +45,8 @@ def options(settings: Settings, slot: Slot, machine_gpus: float) -> dict[str, An
     """
     fewest, most = num_replicas(settings, slot)
     actor: dict[str, Any] = {"num_cpus": PLACEMENT_CPUS, "num_gpus": _gpus(settings, slot) if machine_gpus else 0}
-    if settings.cluster.node_address:
-        actor["resources"] = {"fluxions_engines": ROLE_SHARE}
+    if share := role_share(settings, "engines"):
+        actor["resources"] = share
     found: dict[str, Any] = {"max_ongoing_requests": max_ongoing(settings, slot), "ray_actor_options": actor}
     idle_secs = settings.scaling.idle_secs(slot)
     if most == fewest and not idle_secs:

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from runtime.children import module_env
 from schemas.settings import Settings
 from serve.supervisor.instance import MARKER, Instance
 from serve.supervisor.metrics_endpoint import metrics_folder
+
+RAY_TUNING: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
+    "RAY_worker_niceness": "0",  # see runtime.priority
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # Ray's control store keeps the history of up to 100,000 calls, 3.5 kB each, which nothing here reads.
+    "RAY_task_events_report_interval_ms": "0",
+    # Larger arguments go through shared memory, which takes 3 ms of CPU each. With Ray's default limit, 100 kB, that
+    # includes most utterances.
+    "RAY_max_direct_call_object_size": "2097152",
+    # Ray's control loops took 19 % of a core on an idle instance with its defaults, and 13 % with these.
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
+    # How often the replicas of an engine whose number varies report how long requests wait; Ray's default is 10 s.
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
+}
+"""Ray's settings that do not depend on the instance. A Ray cluster that others start should have them too."""
 
 
 def environment(settings: Settings, instance: Instance) -> dict[str, str]:
@@ -25,24 +44,11 @@ def environment(settings: Settings, instance: Instance) -> dict[str, str]:
         "FLUXIONS_HOST": settings.server.host,
         "FLUXIONS_PORT": str(settings.server.port),
         "FLUXIONS_PROFILE": settings.engines.profile,
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
         "RAY_TMPDIR": temp,
         "RAY_ADDRESS": instance.ray_address,
         "RAY_ROTATION_MAX_BYTES": str(settings.server.log_mib * 1024 * 1024),
         "RAY_ROTATION_BACKUP_COUNT": str(settings.server.logs_kept),
-        "RAY_worker_niceness": "0",  # see runtime.priority
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        # Ray's control store keeps the history of up to 100,000 calls, 3.5 kB each, which nothing here reads.
-        "RAY_task_events_report_interval_ms": "0",
-        # Larger arguments go through shared memory, which takes 3 ms of CPU each. With Ray's default limit, 100 kB, that
-        # includes most utterances.
-        "RAY_max_direct_call_object_size": "2097152",
-        # Ray's control loops took 19 % of a core on an idle instance with its defaults, and 13 % with these.
-        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
-        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
-        # How often the replicas of an engine whose number varies report how long requests wait; Ray's default is 10 s.
-        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
+        **RAY_TUNING,
         "RAY_SERVE_HAPROXY_BINARY_PATH": f"{temp}/haproxy/haproxy",
         # Replicas accept X-Forwarded-For from these peers only.
         "FORWARDED_ALLOW_IPS": ",".join(("127.0.0.1", *settings.server.proxies)),

@@ -21,6 +21,7 @@ from json import dumps, loads
 from pathlib import Path
 from shlex import quote
 
+from schemas.gateway_settings import ServerSettings
 from serve.supervisor.haproxy_peers import Peers, with_peers
 
 _LOG_FORMAT = "%ci [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %HM %HPO"
@@ -41,6 +42,17 @@ class ConnectionLimits:
     """``HOST:PORT`` for clients. It replaces the address in Ray's configuration; if empty, Ray's address stays."""
     peers: Peers | None = None
     """The HAProxy of other machines; None on a single machine."""
+
+
+def connection_limits(server: ServerSettings) -> ConnectionLimits:
+    """The limits of ``server``, for a machine on its own."""
+    return ConnectionLimits(
+        trusted_proxies=server.proxies,
+        header_secs=server.header_timeout_secs,
+        idle_secs=server.idle_timeout_secs,
+        connections=server.connections,
+        connections_per_address=server.connections_per_address,
+    )
 
 
 def hardened(config: str, limits: ConnectionLimits) -> str:

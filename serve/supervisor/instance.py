@@ -157,7 +157,7 @@ def create(settings: Settings, head: str = "") -> Instance:
             "FLUXIONS_RAY_ADDRESS names a cluster that runs already; FLUXIONS_NODE_ADDRESS starts one: set one of them",
             param="FLUXIONS_RAY_ADDRESS",
         )
-    if cluster.has_other_machines and not head and not _reached_by_all(settings.storage.storage_url):
+    if cluster.has_other_machines and not head and not reached_by_all(settings.storage.storage_url):
         raise InvalidParameter(
             "a cluster needs storage that every machine reaches: set FLUXIONS_STORAGE_URL to a bucket (s3://…) or to the "
             "absolute path of a shared folder",
@@ -189,7 +189,8 @@ def create(settings: Settings, head: str = "") -> Instance:
     )
 
 
-def _reached_by_all(storage_url: str) -> bool:
+def reached_by_all(storage_url: str) -> bool:
+    """Whether other machines can reach the storage: a bucket, or the absolute path of a folder that all mount."""
     return "://" in storage_url.removeprefix("file://") or Path(storage_url.removeprefix("file://")).is_absolute()
 
 

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -283,16 +284,10 @@ def _folder(name: str, home: Path) -> Path | None:
 
 
 def _connection_limits(settings: Settings, instance: Instance) -> haproxy.ConnectionLimits:
-    server = settings.server
-    return haproxy.ConnectionLimits(
-        trusted_proxies=server.proxies,
-        header_secs=server.header_timeout_secs,
-        idle_secs=server.idle_timeout_secs,
-        connections=server.connections,
-        connections_per_address=server.connections_per_address,
-        listen=f"{server.host}:{server.port}" if instance.in_cluster else "",
-        peers=_peers(instance) if instance.in_cluster else None,
-    )
+    limits, server = haproxy.connection_limits(settings.server), settings.server
+    if not instance.in_cluster:
+        return limits
+    return replace(limits, listen=f"{server.host}:{server.port}", peers=_peers(instance))
 
 
 def _peers(instance: Instance) -> Peers:

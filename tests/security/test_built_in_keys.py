@@ -10,7 +10,7 @@ from cli.options import locate
 from clients.connection import worker_key_file
 from lakehouse.ledger.ledger import Ledger
 from schemas.scopes import USER_SCOPES, granted
-from serve import deploy
+from serve import built_in_keys
 from serve.supervisor import supervisor
 from serve.supervisor.instance import Instance, ensure_key
 from tests.support.lakehouse_kit import home
@@ -25,9 +25,9 @@ async def test_a_revoked_key_of_the_home_stops_no_start(
 ) -> None:
     settings = home(tmp_path)
     ledger = await Ledger.open(settings)
-    monkeypatch.setattr(deploy, "remote_ledger", lambda: ledger)
+    monkeypatch.setattr(built_in_keys, "remote_ledger", lambda: ledger)
     try:
-        await deploy.ensure_keys(settings)
+        await built_in_keys.ensure_keys(settings)
         made = {key.name: key for key in await ledger.keys.all()}
         assert {name: set(granted(key.scopes)) for name, key in made.items()} == {
             "default": {"user", *USER_SCOPES},
@@ -37,7 +37,7 @@ async def test_a_revoked_key_of_the_home_stops_no_start(
         }
         for key in made.values():
             await ledger.keys.revoke(key.id)
-        await deploy.ensure_keys(settings)
+        await built_in_keys.ensure_keys(settings)
         assert [key.revoked_at is None for key in await ledger.keys.all()] == [False] * len(NAMES)
     finally:
         await ledger.close()

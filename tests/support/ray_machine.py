@@ -48,8 +48,9 @@ def run_client(head: str) -> None:
 async def create_jobs() -> None:
     """Create jobs until killed."""
     from serve import app
-    from serve.deploy import LedgerWatch, connect
+    from serve.deploy import connect
     from serve.ledger_actor import remote_ledger
+    from serve.ledger_watch import LedgerWatch
     from tests.support.lakehouse_kit import new_job
 
     connect()
