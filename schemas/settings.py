@@ -44,7 +44,9 @@ class StorageSettings(Concern):
     storage_url: str = Field(
         "", description="Root of tables and objects: a folder or `s3://bucket/prefix`; default `HOME/data`."
     )
-    checkpoint_interval: int = Field(20, ge=2, le=1000, description="Delta commits between two checkpoints of a table.")
+    checkpoint_interval: int = Field(
+        20, ge=2, le=1000, description="Fewest Delta commits between two checkpoints of a table."
+    )
     fsync: bool = Field(True, description="Flush commits and uploads to the disk before they are acknowledged.")
     reserve_bytes: int = Field(
         512 * MIB,

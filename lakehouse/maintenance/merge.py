@@ -33,6 +33,8 @@ from schemas.tables import Table
 
 GROWTH = 2
 _SAMPLES_PER_FILE = 256
+_FILES_AT_ONCE = 256
+"""Small files that are read together. Each takes 40 kB until all of a read are read: 1.1 GiB for 22,700 files of three rows."""
 
 _SORT_KEYS = {
     "job_events": ("seq",),
@@ -84,7 +86,9 @@ def merge_step(uri: str, store: ObjectStore, table: Table, policy: MergePolicy) 
     key = sort_key(table)
     # Ranges are cut by two columns at most, so rows of one (account, id) stay together.
     cut = key[:2]
-    fresh = scan_files(uri, tail, table).collect().sort(key, maintain_order=True)
+    parts = (tail[first : first + _FILES_AT_ONCE] for first in range(0, len(tail), _FILES_AT_ONCE))
+    fresh = pl.concat(scan_files(uri, part, table).collect().rechunk() for part in parts)
+    fresh = fresh.sort(key, maintain_order=True)
     written: list[NewFile] = []
     run = uuid.uuid4().hex
     for low, high in _ranges(uri, table, fresh, runs, cut, policy.file_rows):

@@ -38,6 +38,15 @@ def log_version(path: str) -> int | None:
     return int(name[:20]) if name[:20].isdigit() and name[20:21] == "." else None
 
 
+def last_checkpoint(store: ObjectStore) -> tuple[int, int]:
+    """(version of the newest checkpoint, number of actions in it); (0, 0) if there is none, or it is not known which."""
+    try:
+        found = orjson.loads(bytes(obstore.get(store, "_delta_log/_last_checkpoint").bytes()))
+        return int(found["version"]), int(found["size"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return 0, 0
+
+
 def append(store: ObjectStore, version: int, file: NewFile | None, *, app_id: str, txn_version: int, now_ms: int) -> None:
     """Commit ``file``, or no data, as ``version`` of the table in ``store``, with ``txn_version`` for the app transaction
     ``app_id``.

@@ -51,6 +51,11 @@ _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_lo
 _ONCE = CommitProperties(max_commit_retries=0)
 """Commit at the version after the last version read, or not at all, because a fence may be in between."""
 
+_ACTIONS_A_COMMIT = 16
+"""Most actions of checkpoints that are written for each commit, on average. A checkpoint each 20 commits took 4.7 GB for the
+first 22,700 commits of a table; with this bound it is .15 GB. Opening a table then reads up to a sixteenth as many log
+entries as it has files: 1,400 in .3 s."""
+
 
 class DeltaWriter:
     """Used from one thread at a time, except `write_checkpoint`."""
@@ -95,7 +100,7 @@ class DeltaWriter:
         if self._flushed and (self._flushed / delta_log.entry_path(found)).exists():
             write_commits_anew(self._flushed, found, self.version)
         self._durable_version = self.version
-        self.checkpointed = self.version - self.version % checkpoint_interval
+        self.checkpointed, self._checkpoint_actions = delta_log.last_checkpoint(self._store)
 
     def _fit_columns(self) -> None:
         """Add nullable columns that a table from an earlier version of this program lacks; their rows have null there.
@@ -121,8 +126,9 @@ class DeltaWriter:
 
     @property
     def checkpoint_is_due(self) -> bool:
-        """Whether `checkpoint_interval` versions were committed since the last checkpoint."""
-        return self.version - self.checkpointed >= self._interval
+        """Whether enough versions were committed since the last checkpoint: `checkpoint_interval`, or more in a table of
+        many files, because a checkpoint names each of them."""
+        return self.version - self.checkpointed >= max(self._interval, self._checkpoint_actions // _ACTIONS_A_COMMIT)
 
     def commit(self, rows: list[Row], txn_version: int) -> list[int]:
         """Add ``rows`` to the table exactly once in spite of errors, and flush them to disk.
@@ -216,7 +222,7 @@ class DeltaWriter:
         handle.create_checkpoint()
         if self._flushed:
             fsync_checkpoint(self._flushed, handle.version())
-        self.checkpointed = handle.version()
+        self.checkpointed, self._checkpoint_actions = delta_log.last_checkpoint(self._store)
 
     def _create(self, location: Location) -> None:
         configuration: dict[str, str | None] = {

@@ -18,6 +18,7 @@ from deltalake import DeltaTable
 
 from lakehouse.history.history import History
 from lakehouse.ledger.ledger import Ledger
+from lakehouse.maintenance import merge
 from lakehouse.maintenance.merge import MergePolicy, merge_step, sort_key
 from lakehouse.maintenance.vacuum import vacuum
 from lakehouse.storage.location import Location
@@ -88,7 +89,8 @@ async def finished(ledger: Ledger, objects: Objects, content: str) -> Job:
     )
 
 
-async def test_readers_and_writers_notice_nothing_of_merges(tmp_path: Path) -> None:
+async def test_readers_and_writers_notice_nothing_of_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "_FILES_AT_ONCE", 3)
     settings = home(tmp_path, checkpoint_interval=7)
     uri = Location.of(settings).table_uri("tts_renders")
     acknowledged: dict[str, list[int]] = {"ada": [], "bob": []}

@@ -15,6 +15,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from lakehouse.storage.location import Location
+from lakehouse.tables import delta_writer
 from lakehouse.tables.delta_writer import DeltaWriter, Row
 from lakehouse.tables.group_commit import TableWriter
 from schemas.errors import Conflict, Unavailable
@@ -128,6 +129,27 @@ async def test_checkpoints_are_written_beside_commits(tmp_path: Path) -> None:
     await writer.close()
     assert len(set(log.glob("*.checkpoint.parquet"))) >= 3
     assert ids(writer) == list(range(23))
+
+
+def test_checkpoints_get_rarer_as_a_table_gets_more_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delta_writer, "_ACTIONS_A_COMMIT", 1)
+
+    def opened() -> DeltaWriter:
+        location = Location(str(tmp_path), False)
+        return DeltaWriter(TABLE, location, app_id="test", checkpoint_interval=4, guard=lambda: None)
+
+    writer, written = opened(), []
+    for number in range(100):
+        if number == 50:
+            writer = opened()
+        writer.commit([{"id": number}], number)
+        if writer.checkpoint_is_due:
+            writer.write_checkpoint()
+            written.append(writer.checkpointed)
+    # Each follows as many commits as the one before has actions: its files, two of protocol and metadata, and a transaction.
+    assert written == [4, 11, 25, 53]
+    (Path(writer.uri) / "_delta_log" / "_last_checkpoint").write_bytes(b"")
+    assert opened().checkpoint_is_due
 
 
 async def test_close_commits_what_is_queued_and_then_refuses(tmp_path: Path) -> None:
