@@ -22,9 +22,9 @@ from schemas.errors import InvalidParameter
 from schemas.settings import Settings
 from serve import app
 from serve.built_in_keys import BUILT_IN_KEYS
+from serve.cluster_app import application, settings_of
 from serve.engines.placement import options, role_share
 from serve.engines.registry import SLOTS
-from serve.cluster_app import application, settings_of
 from serve.supervisor import pod
 from serve.supervisor.environment import RAY_TUNING
 from tests.support.processes import ROOT
