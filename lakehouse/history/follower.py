@@ -83,6 +83,11 @@ class Follower:
         elif self._indexes is not None:
             await asyncio.to_thread(self._indexes.keep_those_of, self._uri)
 
+    def wait_until_stored(self) -> None:
+        """Wait until no row blocks are being made. Blocks."""
+        if self._indexes is not None:
+            self._indexes.wait()
+
     @property
     def snapshot(self) -> Snapshot | None:
         """The present snapshot; None before the first read."""

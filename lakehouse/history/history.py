@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -26,6 +26,7 @@ from lakehouse.history.sorted_rows import Found, RankRange, SortedRows, page, ra
 from lakehouse.history.tail import AccountView, microseconds
 from lakehouse.storage.location import Location
 from lakehouse.tables.index_specs import INDEX_SPECS
+from schemas.tables import table as table_named
 
 T = TypeVar("T")
 Order = Literal["asc", "desc"]
@@ -33,7 +34,9 @@ Order = Literal["asc", "desc"]
 log = logging.getLogger(__name__)
 
 FIRST_SLICE_ROWS = 1024
-_CLEANING_SECS = 3600.0
+SINGLE_ROWS: Final = ("transcriptions", "tts_renders", "conversations")
+"""Tables whose rows are also stored in small blocks, because they are read one by one."""
+_CLEANING_SECS: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,9 @@ class History:
     ) -> None:
         """``index_folder``: where row indexes are stored for all readers of this machine; None keeps them in memory."""
         cache = RowGroupCache(cache_bytes)
-        indexes = {name: IndexFiles(index_folder / name) if index_folder else None for name in INDEX_SPECS}
         self._followers = {
-            name: Follower(name, location.table_uri(name), source, cache, indexes[name]) for name in INDEX_SPECS
+            name: Follower(name, location.table_uri(name), source, cache, _index_files(index_folder, name))
+            for name in INDEX_SPECS
         }
 
     async def run(self) -> None:
@@ -80,6 +83,11 @@ class History:
                     log.exception("old indexes could not be removed; trying again in an hour")
             await asyncio.sleep(_CLEANING_SECS)
 
+    async def wait_until_stored(self) -> None:
+        """Wait until the row blocks that earlier reads started are made. Without them single rows take longer."""
+        for follower in self._followers.values():
+            await asyncio.to_thread(follower.wait_until_stored)
+
     async def close(self) -> None:
         """Stop following the tables."""
         for follower in self._followers.values():
@@ -91,7 +99,7 @@ class History:
 
     async def get(self, table: str, account: str, row_id: int) -> Row | None:
         """One row of the account; None if it does not exist, was deleted, or is another account's."""
-        return await self.read((table,), account, lambda views: _visible_row(views[0].row(row_id)))
+        return await self.read((table,), account, lambda views: views[0].row(row_id))
 
     async def page(
         self,
@@ -202,6 +210,13 @@ class History:
         return await asyncio.to_thread(read, await asyncio.gather(*(follower.view(account) for follower in followers)))
 
 
+def _index_files(folder: Path | None, name: str) -> IndexFiles | None:
+    if folder is None:
+        return None
+    # Of the other tables no row is read alone.
+    return IndexFiles(folder / name, table_named(name).schema.names if name in SINGLE_ROWS else None)
+
+
 def _filter_value(table: str, filters: Mapping[str, str] | None) -> str | None:
     unknown = set(filters or ()) - {INDEX_SPECS[table].code}
     if unknown:
@@ -235,9 +250,9 @@ def _rows(runs: Sequence[SortedRows], found: Sequence[Found]) -> list[Row]:
     for source, run in enumerate(runs):
         ranks = [rank for rank, item in enumerate(found) if item.source == source]
         if ranks:
-            frame = run.part.read(np.array([found[rank].position for rank in ranks]))
-            for rank, row in zip(ranks, frame.to_dicts(), strict=True):
-                rows[rank] = _without_lexemes(row)
+            some = run.part.rows(np.array([found[rank].position for rank in ranks]))
+            for rank, row in zip(ranks, some, strict=True):
+                rows[rank] = row
     return rows
 
 
@@ -257,12 +272,3 @@ def _frame(runs: Sequence[SortedRows], found: Sequence[Found]) -> pl.DataFrame:
             frame = run.part.read(np.array([found[rank].position for rank in ranks]))
             frames.append(frame.with_columns(pl.Series("rank", ranks, pl.Int64)))
     return frames[0].drop("rank") if len(frames) == 1 else pl.concat(frames).sort("rank").drop("rank")
-
-
-def _without_lexemes(row: Row) -> Row:
-    row.pop("lexemes", None)
-    return row
-
-
-def _visible_row(row: Row | None) -> Row | None:
-    return None if row is None else _without_lexemes(row)

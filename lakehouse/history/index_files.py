@@ -1,9 +1,9 @@
-"""Row indexes in files that are mapped into memory: all readers of a machine share them, and none builds one again."""
+"""Row indexes and row blocks in files that are mapped: all readers of a machine share them, and none makes one again."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -12,6 +12,7 @@ import polars as pl
 from deltalake import DeltaTable
 from numpy.typing import NDArray
 
+from lakehouse.history.row_blocks import FileRows, RowBlockFiles
 from lakehouse.history.row_index import RowIndex, hashes
 from lakehouse.storage.array_file import Record
 from lakehouse.storage.derived_files import DerivedFiles, Form
@@ -24,8 +25,10 @@ log = logging.getLogger(__name__)
 class IndexFiles:
     """The row indexes of one table's data files, in a folder that several processes may use at the same time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, columns: Sequence[str] | None = None) -> None:
+        """``columns`` of the table, if its rows are to be stored in blocks as well."""
         self._files = DerivedFiles(folder)
+        self._blocks = RowBlockFiles(self._files, columns) if columns else None
 
     def index_of(self, uri: str, build: Callable[[], RowIndex]) -> RowIndex:
         """The index of the data file ``uri``, mapped; what ``build`` gives where it cannot be stored. Blocks."""
@@ -34,6 +37,15 @@ class IndexFiles:
         except (OSError, ValueError):
             log.exception("the index of %s cannot be stored; it stays in this process's memory", uri)
             return build()
+
+    def rows_of(self, uri: str, frames: Callable[[], Iterator[pl.DataFrame]]) -> FileRows | None:
+        """Where the rows of the data file ``uri`` are found one by one; ``frames``: see `FileRows`."""
+        return FileRows(self._blocks, uri, frames) if self._blocks else None
+
+    def wait(self) -> None:
+        """Wait until no row blocks are being made. Blocks."""
+        if self._blocks:
+            self._blocks.wait()
 
     def keep(self, uris: Iterable[str]) -> None:
         """Remove whatever was made from other data files. Readers that have mapped it keep what they mapped."""

@@ -104,9 +104,9 @@ class Snapshot:
         return None if best is None or best[1].index.is_hidden(best[2]) else best[1:]
 
     def row(self, account: str, row_id: int) -> Row | None:
-        """The newest revision of a row, by reading one row group; None as in `locate`. Blocks."""
+        """The newest revision of a row without ``lexemes``; None as in `locate`. Blocks."""
         found = self.locate(account, row_id)
-        return found[0].read(np.array([found[1]])).to_dicts()[0] if found else None
+        return found[0].rows(np.array([found[1]]))[0] if found else None
 
     def _find_runs(self, account: str) -> list[SortedRows]:
         spans = [(part, *part.index.span(account)) for part in self.parts]

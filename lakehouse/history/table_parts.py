@@ -5,7 +5,7 @@ A large file stays on disk. Small files, as commits write them, are read once an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lakehouse.history.index_files import IndexFiles
+from lakehouse.history.row_blocks import BUILD_ROWS, FileRows, Row
 from lakehouse.history.row_group_cache import RowGroup, RowGroupCache
 from lakehouse.history.row_index import RowIndex, index_rows
 from lakehouse.tables.file_replacement import ROW_GROUP_ROWS
@@ -43,6 +44,10 @@ class TablePart(Protocol):
         """URI of the file, if the rows stay in one; None if they are in memory."""
         ...
 
+    def rows(self, positions: NDArray[np.int64]) -> list[Row]:
+        """Rows at ``positions`` without ``lexemes``, in that order. Blocks. Raises FileNotFoundError as `read`."""
+        ...
+
     def read(self, positions: NDArray[np.int64], columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Rows at ``positions`` in the index, in that order. Blocks. Raises FileNotFoundError if the file was vacuumed.
 
@@ -59,6 +64,7 @@ class FilePart:
     index: RowIndex
     schema: pl.Schema
     cache: RowGroupCache
+    blocks: FileRows | None = None
 
     @property
     def files(self) -> frozenset[str]:
@@ -74,11 +80,23 @@ class FilePart:
         def build() -> RowIndex:
             return index_rows(scan(uri, schema).select(spec.columns).collect(), spec)
 
-        return cls(uri, indexes.index_of(uri, build) if indexes else build(), schema, cache)
+        index = indexes.index_of(uri, build) if indexes else build()
+        count = len(index.ids)
+
+        def frames() -> Iterator[pl.DataFrame]:
+            for start in range(0, count, BUILD_ROWS):
+                yield scan(uri, schema).slice(start, BUILD_ROWS).collect().drop("lexemes", strict=False)
+
+        return cls(uri, index, schema, cache, indexes.rows_of(uri, frames) if indexes else None)
+
+    def rows(self, positions: NDArray[np.int64]) -> list[Row]:
+        """See `TablePart.rows`."""
+        found = self.blocks.few(self._file_rows(positions)) if self.blocks else None
+        return without_lexemes(self.read(positions)) if found is None else found
 
     def read(self, positions: NDArray[np.int64], columns: Sequence[str] | None = None) -> pl.DataFrame:
         """See `TablePart.read`."""
-        rows = positions if self.index.order is None else self.index.order[positions].astype(np.int64)
+        rows = self._file_rows(positions)
         if columns is not None:
             return self._many(rows, columns)
         if len(rows) == 1:
@@ -86,6 +104,9 @@ class FilePart:
         if len(rows) <= PAGE_ROWS:
             return self._page(rows)
         return self._many(rows)
+
+    def _file_rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        return positions if self.index.order is None else self.index.order[positions].astype(np.int64)
 
     def _one(self, row: int) -> pl.DataFrame:
         # Single rows are read at random, so caching their row groups would displace those of pages.
@@ -132,10 +153,19 @@ class FramePart:
         """Index the rows of ``frame``, which are from ``files``."""
         return cls(files, frame, index_rows(frame, spec))
 
+    def rows(self, positions: NDArray[np.int64]) -> list[Row]:
+        """See `TablePart.rows`."""
+        return without_lexemes(self.read(positions))
+
     def read(self, positions: NDArray[np.int64], columns: Sequence[str] | None = None) -> pl.DataFrame:
         """See `TablePart.read`."""
         frame = self.frame if columns is None else self.frame.select(columns)
         return frame[positions if self.index.order is None else self.index.order[positions]]
+
+
+def without_lexemes(frame: pl.DataFrame) -> list[Row]:
+    """The rows of ``frame`` as dicts. ``lexemes`` are for search only."""
+    return frame.drop("lexemes", strict=False).to_dicts()
 
 
 def scan(uri: str | list[str], schema: pl.Schema) -> pl.LazyFrame:

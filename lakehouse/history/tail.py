@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lakehouse.history.row_index import HIDDEN_STATUS, RowIndex, hashes
 from lakehouse.history.snapshot import Row, Snapshot
 from lakehouse.history.sorted_rows import SortedRows
+from lakehouse.history.table_parts import without_lexemes
 from lakehouse.tables.index_specs import IndexSpec
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -32,7 +33,7 @@ def microseconds(moment: dt.datetime) -> int:
 class RowsPart:
     """Rows that the ledger acknowledged, sorted by id: a `TablePart` without files."""
 
-    rows: Sequence[Row]
+    acknowledged: Sequence[Row]
     spec: IndexSpec
     schema: pl.Schema
     files: frozenset[str] = frozenset()
@@ -41,7 +42,7 @@ class RowsPart:
     @cached_property
     def index(self) -> RowIndex:
         """See `TablePart.index`."""
-        spec, rows = self.spec, self.rows
+        spec, rows = self.spec, self.acknowledged
         values: dict[str | None, int] = {}
         codes = [values.setdefault(row.get(spec.code), len(values)) for row in rows] if spec.code else []
         gone = [i for i, row in enumerate(rows) if row.get("status") == HIDDEN_STATUS]
@@ -59,10 +60,14 @@ class RowsPart:
             hidden=np.array(gone, np.int64),
         )
 
+    def rows(self, positions: NDArray[np.int64]) -> list[Row]:
+        """See `TablePart.rows`."""
+        return without_lexemes(self.read(positions))
+
     def read(self, positions: NDArray[np.int64], columns: Sequence[str] | None = None) -> pl.DataFrame:
         """See `TablePart.read`."""
         names = self.schema.names() if columns is None else columns
-        rows = [self.rows[position] for position in positions.tolist()]
+        rows = [self.acknowledged[position] for position in positions.tolist()]
         # One series for each column: Polars builds it faster from a list of known type than from dicts.
         return pl.DataFrame([pl.Series(name, [row.get(name) for row in rows], self.schema[name]) for name in names])
 
@@ -138,5 +143,5 @@ class AccountView:
             index = self.tail.part.index
             position = int(index.ids.searchsorted(np.int64(row_id)))
             if position < len(index.ids) and index.ids[position] == row_id:
-                return None if index.is_hidden(position) else self.tail.part.read(np.array([position])).to_dicts()[0]
+                return None if index.is_hidden(position) else self.tail.part.rows(np.array([position]))[0]
         return self.snapshot.row(self.account, row_id)

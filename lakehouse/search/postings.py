@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lakehouse.search.protocols import Row
 from lakehouse.search.shown_rows import ShownRows
 from lakehouse.search.terms import Terms
 from lakehouse.search.websearch import Query, Term
@@ -59,10 +58,6 @@ class Postings:
     def offsets_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Offsets of the rows of ``ranks``."""
         return ranks if self.order is None else self.order[ranks].astype(np.int64)
-
-    def rows_at(self, offsets: NDArray[np.int64]) -> list[Row]:
-        """What is shown of the rows at ``offsets``, in that order."""
-        return [self.rows.row(offset) for offset in offsets.tolist()]
 
     def rank_of(self, time: int, low: int, high: int, created: NDArray[np.int64]) -> int:
         """The first of the ranks ``low`` to ``high``, of one account, that is not older than ``time`` (microseconds).

@@ -62,6 +62,10 @@ class RowPart(Protocol):
         """Rows at ``positions``, in that order; only ``columns`` if given. Blocks."""
         ...
 
+    def rows(self, positions: Positions) -> list[Row]:
+        """Rows at ``positions`` without lexemes, in that order. Blocks."""
+        ...
+
 
 class SortedRun(Protocol):
     """An account's rows in one part, without superseded and deleted ones, by (created_at, id), oldest first."""
@@ -153,12 +157,7 @@ def rows_at(
     for number in sorted({source for source, _ in found}):
         ranks = [rank for rank, (source, _) in enumerate(found) if source == number]
         positions = np.array([found[rank][1] for rank in ranks], np.int64)
-        some = rows_without_lexemes(runs[number].part, positions) if read is None else read(number, positions)
+        some = runs[number].part.rows(positions) if read is None else read(number, positions)
         for rank, row in zip(ranks, some, strict=True):
             rows[rank] = row
     return rows
-
-
-def rows_without_lexemes(part: RowPart, positions: Positions) -> list[Row]:
-    """Rows at ``positions``, in that order and without lexemes."""
-    return part.read(positions).drop("lexemes", strict=False).to_dicts()

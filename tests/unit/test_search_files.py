@@ -241,6 +241,7 @@ def test_a_build_that_fails_leaves_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("new-*"))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=12) | st.text("ab\0é日", max_size=20)), st.lists(st.text(max_size=12)))
 def test_terms_are_numbered_by_the_order_of_their_bytes(known: list[str], others: list[str]) -> None:
     ordered = sorted({word for word in known if word.isprintable() or "\0" in word})
@@ -251,6 +252,7 @@ def test_terms_are_numbered_by_the_order_of_their_bytes(known: list[str], others
         assert terms.number(word) is None
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

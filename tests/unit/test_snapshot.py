@@ -76,7 +76,7 @@ def test_rows_come_back_whole_from_files_in_any_order(tmp_path: Path, layout: ty
     assert {type(part) for part in taken.parts} == {layout}
     for row_id, row in rows.items():
         other = "ada" if row["account"] == "bob" else "bob"
-        assert taken.row(row["account"], row_id) == row
+        assert taken.row(row["account"], row_id) == {name: value for name, value in row.items() if name != "lexemes"}
         assert taken.row(other, row_id) is None
     assert taken.row("ada", 30) is None
     assert taken.row("eve", 3) is None
