@@ -6,7 +6,8 @@ configuration, writes a hardened one next to it, and executes HAProxy:
 - Statistics, metrics and the administration socket are restricted to this machine and user.
 - Nothing is logged over the network, and logs contain no query strings, which may have signatures and search terms.
 - HAProxy sets `X-Forwarded-For` itself, unless a trusted proxy sent it.
-- Connections without a request are closed, and connections per address are limited.
+- Connections without a request are closed, and connections per address are limited. Each has one request at a time: HTTP/2
+  without TLS is refused.
 
 A configuration of an unexpected form is refused, so that a protection cannot be missing unnoticed.
 """
@@ -90,6 +91,8 @@ def _rules(limits: ConnectionLimits) -> list[str]:
         f"http-request del-header X-Forwarded-Proto unless {trusted}",
         "http-request del-header Forwarded",
         "option forwardfor",
+        # A client could have a hundred requests in each of its connections, and begin and abandon more without end.
+        "option disable-h2-upgrade",
     ]
     return [f"    {rule}" for rule in rules]
 

@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from schemas.errors import RangeNotSatisfiable
 from schemas.scopes import SCOPES, USER_SCOPES, granted
 from schemas.settings import EngineSettings, LimitSettings, ServerSettings, Settings, SpeechSettings, StorageSettings
+from serve.gateway import fastapi_app
 from serve.gateway.access import ANY, OPEN, RULES, AccessRules
 from serve.gateway.gate import check_declared, declared_bytes
 from serve.gateway.routes.objects import byte_range
@@ -134,7 +135,7 @@ async def test_a_path_written_in_another_way_asks_for_the_same_scope(gateway: Ru
     assert refused > 100
 
 
-def test_a_route_without_a_rule_is_not_served() -> None:
+async def test_a_route_without_a_rule_is_not_served(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     router = APIRouter(prefix="/somewhere")
 
     @router.get("/new")
@@ -142,6 +143,9 @@ def test_a_route_without_a_rule_is_not_served() -> None:
 
     with pytest.raises(RuntimeError, match="/somewhere/new has no rule"):
         check_declared([router], AccessRules.of(Settings()))
+    monkeypatch.setattr(fastapi_app, "_ROUTERS", (*fastapi_app._ROUTERS, router))
+    with pytest.raises(RuntimeError, match="/somewhere/new has no rule"):
+        fastapi_app.create_app(gateway.services)
 
 
 def test_rules_name_scopes_that_exist() -> None:

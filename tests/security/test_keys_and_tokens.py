@@ -28,6 +28,7 @@ from lakehouse.storage.location import Location
 from schemas.errors import InvalidParameter, Unauthenticated
 from schemas.settings import AuthSettings, EngineSettings, ServerSettings, Settings, StorageSettings
 from serve.gateway.access import AccessRules
+from serve.gateway.jwt_issuer import JwtIssuer
 from tests.contract.gateway import OPERATOR_KEY, USER_KEY, Running, running
 from tests.contract.speaking import served
 from tests.contract.test_realtime_socket import opened
@@ -259,6 +260,28 @@ def signed_with_public_key(provider: Provider) -> str:
 def test_a_provider_without_issuer_or_audience_is_refused(provider: Provider) -> None:
     with pytest.raises(ValueError, match="JWT_ISSUER"):
         AuthSettings(jwt_jwks_url=provider.url)
+
+
+def test_no_secret_that_a_provider_shares_can_sign_its_tokens(provider: Provider) -> None:
+    """Whoever can check such a token could make one."""
+    asked = {"jwt_jwks_url": provider.url, "jwt_issuer": "https://id.example", "jwt_audience": "fluxions"}
+    assert JwtIssuer(AuthSettings(**asked, jwt_algorithms="HS256, none,RS256"))._algorithms == ["RS256"]
+
+
+async def test_a_refused_worker_asks_ever_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def noted(secs: float) -> None:
+        pauses.append(secs)
+
+    monkeypatch.setattr(worker.asyncio, "sleep", noted)
+    client = OperatorClient("http://127.0.0.1:1", "old")
+    refused = worker.RefusedKey(tmp_path / "operator", client)
+    for _ in range(8):
+        await refused.wait(Unauthenticated("unknown"))
+    await client.close()
+    assert pauses == sorted(pauses)
+    assert 0 < pauses[0] < 10 <= pauses[-1] <= 120
 
 
 async def test_a_worker_whose_key_is_refused_says_so_once_and_takes_the_next(

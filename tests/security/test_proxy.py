@@ -30,7 +30,8 @@ pytestmark = pytest.mark.security
 
 async def who(request: Request) -> JSONResponse:
     assert request.client is not None
-    return JSONResponse({"client": request.client.host, "scheme": request.url.scheme})
+    heads = {"client": request.client.host, "scheme": request.url.scheme}
+    return JSONResponse(heads | {name: value for name, value in request.headers.items() if name == "forwarded"})
 
 
 @pytest.fixture
@@ -55,8 +56,12 @@ def check(proxied: Proxied) -> None:
     with proxied.running() as process:
         # X-Forwarded-For of a client is ignored, that of a trusted proxy is used.
         lie = {"X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "Forwarded": "for=9.9.9.9"}
-        assert proxied.asked_from("127.0.0.5", **lie) == {"client": "127.0.0.5", "scheme": "http"}
+        for source in ("127.0.0.5", "127.0.0.1"):  # the server itself believes what comes from 127.0.0.1
+            assert proxied.asked_from(source, **lie) == {"client": source, "scheme": "http"}
         assert proxied.asked_from("127.0.0.2", **lie) == {"client": "9.9.9.9", "scheme": "https"}
+        with socket.create_connection(("127.0.0.1", proxied.port), timeout=20) as http2:
+            http2.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))  # and its first frame
+            assert http2.recv(4096).startswith(b"HTTP/1.1 400 ")
         # All of its ports are for this machine, and its socket for this user.
         assert {c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
         assert (proxied.folder / "admin.sock").stat().st_mode & 0o777 == 0o600
@@ -74,6 +79,13 @@ def check(proxied: Proxied) -> None:
     written = proxied.config.with_suffix(".safe.cfg").read_text()
     assert not re.search(r"\b514\b", written)
     assert "option httplog" not in written  # its format has the query
+    lines = [line.strip() for line in written.splitlines()]
+    expected = {
+        "maxconn": [f"maxconn {LIMITS.connections}"],
+        "timeout client": [f"timeout client {LIMITS.idle_secs * 1000:.0f}ms"],
+        "timeout http-request": [f"timeout http-request {LIMITS.header_secs * 1000:.0f}ms"],
+    }
+    assert {name: [line for line in lines if line.startswith(f"{name} ")] for name in expected} == expected
 
 
 def connection(port: int, source: str) -> socket.socket | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.server
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +25,7 @@ from clients.public import Target
 from flows.archives.launcher import ArchiveProcess
 from flows.archives.protocol import ArchiveRequest
 from runtime.children import ROOT
-from schemas.errors import Conflict
+from schemas.errors import Conflict, InvalidParameter
 from schemas.settings import ServerSettings, Settings
 from serve import deploy
 from serve.supervisor import haproxy, port_owners, supervisor
@@ -201,7 +203,7 @@ def test_a_signal_that_comes_while_something_is_printed_stops_it_all_the_same(
 def test_silent_connections_to_the_metrics_leave_the_supervisor_its_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scrape._Handler, "timeout", 1.0)
+    monkeypatch.setattr(scrape._Handler, "timeout", 10.0)
     before, port = threading.active_count(), free_port()
     server = serve_metrics("127.0.0.1", port, InstanceMetrics(tmp_path, lambda: {"fluxions_up": {(): 1.0}}))
     try:
@@ -209,6 +211,9 @@ def test_silent_connections_to_the_metrics_leave_the_supervisor_its_threads(
             silent = [held.enter_context(socket.create_connection(("127.0.0.1", port), SECS)) for _ in range(60)]
             for one in silent[16:]:
                 assert one.recv(1) == b"", "more connections than it has threads for are not closed"
+            assert select.select(silent[:16], [], [], 0)[0] == [], (
+                "they are closed only when they have been silent for long"
+            )
             assert threading.active_count() <= before + 17
             for one in silent[:16]:
                 assert one.recv(1) == b"", "a connection without a request stays open"
@@ -225,6 +230,34 @@ def test_the_proxy_s_program_runs_nothing_that_a_path_says(tmp_path: Path) -> No
     run = subprocess.run([program, "-v"], cwd=tmp_path, capture_output=True, text=True, timeout=SECS, check=True)
     assert "HAProxy version" in run.stdout
     assert not (tmp_path / "evil").exists()
+
+
+def test_ray_s_folder_is_not_one_that_others_can_enter(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    parent = tmp_path / f"fx-{os.getuid()}"
+    parent.mkdir()
+    parent.chmod(0o777)
+    with pytest.raises(Conflict, match="open to other users"):
+        Supervisor(settings)._build(create(settings))
+    parent.chmod(0o700)
+    Supervisor(settings)._build(instance := create(settings))
+    assert Path(instance.ray_temp).parent == parent
+
+
+def test_ray_asks_for_a_token_and_stays_on_loopback(settings: Settings) -> None:
+    env = environment(settings, create(settings))
+    assert (env["RAY_AUTH_MODE"], env["RAY_AUTH_TOKEN_PATH"]) == ("token", f"{settings.home}/keys/ray")
+    assert env["RAY_ADDRESS"].startswith("127.0.0.1:")
+    assert env["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"  # without it Ray's nodes listen on all interfaces
+
+
+def test_an_address_that_others_reach_is_taken_only_if_it_is_meant(settings: Settings) -> None:
+    for name in ("host", "metrics_host"):
+        server = settings.server.model_copy(update={name: "0.0.0.0"})
+        with pytest.raises(InvalidParameter, match="FLUXIONS_ALLOW_PUBLIC"):
+            create(settings.model_copy(update={"server": server}))
 
 
 def test_the_instance_file_is_this_user_s_alone(settings: Settings) -> None:

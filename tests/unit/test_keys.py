@@ -67,6 +67,34 @@ async def test_a_chosen_key_is_made_once(tmp_path: Path) -> None:
         await ledger.close()
 
 
+async def test_of_a_key_is_shown_no_more_than_its_ends(tmp_path: Path) -> None:
+    ledger = await Ledger.open(home(tmp_path))
+    try:
+        key, plaintext = await ledger.keys.create("ada", "laptop", ("user",))
+        assert (key.prefix, key.ending) == (plaintext[:8], plaintext[-4:])
+        short, _ = await ledger.keys.create("ada", "chosen", ("user",), "fx_abc")
+        assert (short.prefix, short.ending) == ("f", None)
+    finally:
+        await ledger.close()
+
+
+async def test_no_second_exchange_gives_an_old_key_more_time(tmp_path: Path) -> None:
+    ledger = await Ledger.open(home(tmp_path))
+    try:
+        key, _ = await ledger.keys.create("ada", "laptop", ("user",))
+        ends = []
+        for grace_secs in (60.0, 3600.0, 30.0):
+            await ledger.keys.rotate(key.id, grace_secs)
+            old = await ledger.keys.find(key.key_hash)
+            assert old is not None
+            assert old.expires_at is not None
+            ends.append(old.expires_at)
+        assert ends[1] == ends[0]
+        assert ends[2] < ends[0]
+    finally:
+        await ledger.close()
+
+
 @pytest.mark.parametrize(("scopes", "key"), [((), None), (("root",), None), (("user",), "with blank"), (("user",), "")])
 async def test_bad_keys_are_refused(tmp_path: Path, scopes: tuple[str, ...], key: str | None) -> None:
     ledger = await Ledger.open(home(tmp_path))
