@@ -85,8 +85,8 @@ class Realtime:
         """The initial settings of a client secret's session. Raises InvalidRequest, naming the field."""
         kind = session.get("type", "realtime")
         model = session.get("model")
-        base = self.config(model if isinstance(model, str) and model else None, kind if isinstance(kind, str) else None)
         try:
+            base = self._config(model if isinstance(model, str) else None, kind if isinstance(kind, str) else None)
             config = merged(base, {"type": base.type, **session})
         except ValidationError as error:
             raise invalid(error.errors(), session, "session") from None
@@ -110,7 +110,13 @@ class Realtime:
         return [Item(new_id("item"), "message", role=turn["role"], content=[TextContent(turn["text"])]) for turn in turns]
 
     def config(self, model: str | None, intent: str | None) -> Config:
-        """The initial settings of a session."""
+        """The initial settings of a session. Raises InvalidRequest, naming the parameter."""
+        try:
+            return self._config(model, intent)
+        except ValidationError as error:
+            raise invalid(error.errors(), {"model": model}) from None
+
+    def _config(self, model: str | None, intent: str | None) -> Config:
         if intent == "transcription":
             return TranscriptionConfig()
         voice = self._speech.built_in[0].voice_id

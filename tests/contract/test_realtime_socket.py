@@ -57,6 +57,18 @@ async def test_no_key_or_a_wrong_one_is_refused_in_the_handshake(address: str, k
     assert error["code"] in ("missing_api_key", "invalid_api_key")
 
 
+async def test_a_model_s_name_that_is_too_long_is_refused(address: str) -> None:
+    name = "x" * 5000
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        async with opened(address, USER_KEY, f"/v1/realtime?model={name}"):
+            pass
+    error = json.loads(refused.value.response.body)["error"]
+    assert (refused.value.response.status_code, error["param"]) == (400, "model")
+    async with httpx.AsyncClient(base_url=f"http://{address}", headers={"Authorization": USER_KEY}) as http:
+        secret = await http.post("/v1/realtime/client_secrets", json={"session": {"type": "realtime", "model": name}})
+        assert (secret.status_code, secret.json()["error"]["param"]) == (400, "session.model")
+
+
 async def test_a_browser_brings_its_key_in_a_subprotocol(address: str) -> None:
     offered = ["realtime", f"openai-insecure-api-key.{USER_KEY}", "openai-agents-sdk.0.1"]
     async with opened(address, None, subprotocols=offered) as ws:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from audio.decoding.confinement import missing
+from cli import doctor_security
 from cli.doctor import (
     Finding,
     end_of_turn,
@@ -26,7 +27,6 @@ from cli.doctor import (
     variables,
     voiceprints,
 )
-from cli.doctor_security import weakened_settings
 from cli.main import main
 from cli.options import load_settings
 from schemas.errors import Conflict
@@ -146,6 +146,12 @@ def test_files_that_others_may_read_fail_and_open_ports_are_reported(
     assert [(f["verdict"], f["check"]) for f in found] == [("fail", "files"), ("warn", "address"), ("warn", "settings")]
 
 
+def test_a_kernel_that_cannot_confine_decoders_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_security, "missing", lambda: ["the kernel has no Landlock"])
+    (finding,) = doctor_security.decoder(load_settings())
+    assert (finding.verdict, "has no Landlock. Accept recordings only from people" in finding.sentence) == ("warn", True)
+
+
 def test_each_setting_that_weakens_a_protection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     weak = {
         "FLUXIONS_FETCH_PRIVATE": "true",
@@ -154,10 +160,10 @@ def test_each_setting_that_weakens_a_protection_is_named(monkeypatch: pytest.Mon
         "FLUXIONS_JWT_LOCAL_ACCOUNTS": "true",
         "FLUXIONS_CORS_ORIGINS": "*",
     }
-    assert [finding.verdict for finding in weakened_settings(load_settings())] == ["ok"]
+    assert [finding.verdict for finding in doctor_security.weakened_settings(load_settings())] == ["ok"]
     for name, value in weak.items():
         monkeypatch.setenv(name, value)
-    found = list(weakened_settings(load_settings()))
+    found = list(doctor_security.weakened_settings(load_settings()))
     assert {finding.verdict for finding in found} == {"warn"}
     assert [finding.sentence.partition(":")[0] for finding in found] == list(weak)
 
