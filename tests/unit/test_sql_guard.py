@@ -84,6 +84,7 @@ def test_no_way_of_writing_it_reads_a_file_or_a_url(secret: Path, reads: str) ->
         "select * from turns tablesample (10)",
         "select setting('x')",
         "copy turns to 'x'",
+        "select * from turns union all table turns",
         "select * from table(unnest([1, 2]))",
         "select * from turns pivot (sum(id) for role in ('user'))",
         "select 'open",
