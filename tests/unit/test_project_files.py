@@ -63,6 +63,17 @@ def test_each_path_in_the_architecture_exists() -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_each_file_and_test_of_the_protections_exists() -> None:
+    text = (ROOT / "docs" / "protections.md").read_text()
+    rows = re.findall(r"^\| .+ \| `([\w./]+)` \| `(tests/[\w/]+\.py)::(test_\w+)` \|$", text, re.MULTILINE)
+    assert len(rows) == len(re.findall(r"^\| (?!protection)", text, re.MULTILINE)) > 70
+    assert [path for path, _, _ in rows if not (ROOT / path).exists()] == []
+    found = {
+        page: set(re.findall(r"^(?:async )?def (test_\w+)", (ROOT / page).read_text(), re.MULTILINE)) for _, page, _ in rows
+    }
+    assert [(page, test) for _, page, test in rows if test not in found[page]] == []
+
+
 @pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
 def test_each_link_of_a_document_leads_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", without_code(page.read_text()))
