@@ -17,7 +17,7 @@ from audio.decoding.sniff import HEAD_BYTES, SUPPORTED
 from cli.output import note
 from clients.public import Upload
 from runtime.file_names import download_name, readable
-from runtime.untrusted_urls import AddressRefused, check_encoding, client
+from runtime.untrusted_urls import NO_URL, AddressRefused, check_encoding, client
 from schemas.errors import FluxionsError, InvalidAudio, InvalidRequest
 from schemas.settings import LimitSettings
 
@@ -112,7 +112,7 @@ class UrlSource:
                 "FLUXIONS_FETCH_PRIVATE=true allows it",
                 code="address_refused",
             ) from error
-        except (httpx.RequestError, httpx.InvalidURL) as error:
+        except (httpx.RequestError, *NO_URL) as error:
             raise self._broken(error) from error
 
     def _chunks(self, response: httpx.Response) -> Iterator[bytes]:

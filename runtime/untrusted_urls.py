@@ -17,6 +17,10 @@ import httpcore
 import httpx
 
 MAX_REDIRECTS: Final = 5
+NO_URL: Final = (httpx.InvalidURL, UnicodeError)
+"""What httpx raises for a text that is no URL, or a redirect to one. UnicodeError: a label of the host is no Punycode
+(``http://xn--a/``).
+"""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _NOT_PUBLIC: Final = tuple(
     ipaddress.ip_network(text)

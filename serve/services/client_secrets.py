@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from lakehouse.storage.objects import Objects
-from schemas.errors import NotFound, Unauthenticated
+from schemas.errors import InvalidRequest, NotFound, Unauthenticated
 
 PREFIX: Final = "ek_"
 FOLDER: Final = "realtime-secrets"
@@ -52,7 +52,10 @@ class ClientSecrets:
         key_id: str | None = None,
         session_ends_at: int | None = None,
     ) -> tuple[str, Grant]:
-        """A new secret and its grant; it opens any number of sessions until it expires."""
+        """A new secret and its grant; it opens any number of sessions until it expires.
+
+        Raises InvalidRequest for a session with half a surrogate pair, which JSON can name and Unicode text cannot hold.
+        """
         value = PREFIX + secrets.token_hex(24)
         grant = Grant(_id(value), account, session, int(time.time()) + lifetime_secs, key_id, session_ends_at)
         body = {
@@ -62,7 +65,11 @@ class ClientSecrets:
             "key_id": key_id,
             "session_ends_at": session_ends_at,
         }
-        await self._objects.put_bytes(_key(value), orjson.dumps(body))
+        try:
+            stored = orjson.dumps(body)
+        except orjson.JSONEncodeError as error:
+            raise InvalidRequest(f"session: {error}", code="invalid_value", param="session") from None
+        await self._objects.put_bytes(_key(value), stored)
         return value, grant
 
     async def find(self, value: str) -> Grant:

@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 
 from runtime.file_names import download_name
-from runtime.untrusted_urls import AddressRefused, EncodingRefused, async_client, check_encoding
+from runtime.untrusted_urls import NO_URL, AddressRefused, EncodingRefused, async_client, check_encoding
 from schemas.domain import Progress, Seconds
 from schemas.errors import Forbidden, InvalidRequest, PayloadTooLarge, Unavailable
 from schemas.settings import LimitSettings
@@ -100,7 +100,7 @@ def _explained() -> Iterator[None]:
         raise Forbidden(
             "url: it is, or leads to, an address that is not of the internet", code="address_refused", param="url"
         ) from error
-    except (EncodingRefused, httpx.InvalidURL, httpx.TooManyRedirects, httpx.UnsupportedProtocol) as error:
+    except (EncodingRefused, *NO_URL, httpx.TooManyRedirects, httpx.UnsupportedProtocol) as error:
         raise InvalidRequest(
             f"url: it cannot be downloaded ({type(error).__name__})", code="download_failed", param="url"
         ) from error

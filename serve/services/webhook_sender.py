@@ -89,7 +89,7 @@ class WebhookSender:
             status = answer.status_code
         except AddressRefused as error:
             return Attempt(delivery.id, number, None, str(error)[:_MOST_ERROR_CHARS])
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
+        except Exception as error:  # whatever a URL or its server does, it must not end the deliveries of all others
             return Attempt(delivery.id, number, None, f"no answer: {type(error).__name__}")
         if 200 <= status < 300:
             return Attempt(delivery.id, number, status)

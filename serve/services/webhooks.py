@@ -10,6 +10,8 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
+import httpx
+
 from lakehouse.ledger.interface import WebhookLedger
 from schemas.api.webhooks import MAX_URL_CHARS
 from schemas.errors import FluxionsError, InvalidParameter
@@ -71,7 +73,8 @@ def check_url(url: str, param: str) -> None:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:
+        httpx.Request("POST", url)
+    except (ValueError, httpx.InvalidURL):  # UnicodeError for a host that is no Punycode is a ValueError
         raise InvalidParameter(f"{param}: this is no address", param=param) from None
     if len(url) > MAX_URL_CHARS or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise InvalidParameter(

@@ -57,7 +57,7 @@ async def test_no_key_or_a_wrong_one_is_refused_in_the_handshake(address: str, k
     assert error["code"] in ("missing_api_key", "invalid_api_key")
 
 
-async def test_a_model_s_name_that_is_too_long_is_refused(address: str) -> None:
+async def test_a_session_that_cannot_be_is_refused_by_its_field(address: str) -> None:
     name = "x" * 5000
     with pytest.raises(websockets.InvalidStatus) as refused:
         async with opened(address, USER_KEY, f"/v1/realtime?model={name}"):
@@ -67,6 +67,10 @@ async def test_a_model_s_name_that_is_too_long_is_refused(address: str) -> None:
     async with httpx.AsyncClient(base_url=f"http://{address}", headers={"Authorization": USER_KEY}) as http:
         secret = await http.post("/v1/realtime/client_secrets", json={"session": {"type": "realtime", "model": name}})
         assert (secret.status_code, secret.json()["error"]["param"]) == (400, "session.model")
+        half_a_pair = r'{"session": {"type": "realtime", "prompt": {"id": "\ud800"}}}'
+        headers = {"Content-Type": "application/json"}
+        secret = await http.post("/v1/realtime/client_secrets", content=half_a_pair, headers=headers)
+        assert (secret.status_code, secret.json()["error"]["param"]) == (400, "session")
 
 
 async def test_a_browser_brings_its_key_in_a_subprotocol(address: str) -> None:

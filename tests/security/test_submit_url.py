@@ -141,6 +141,8 @@ async def test_a_url_is_fetched_as_if_its_bytes_were_sent(tmp_path: Path, web: s
             f"{web}/none.wav?token=secret": (400, "download_failed"),
             f"{web}/big.wav": (413, "payload_too_large"),
             f"{web}/packed2": (400, "download_failed"),
+            "http://xn--a/a.wav": (400, "download_failed"),
+            "http://[::1/a.wav": (400, "download_failed"),
             "ftp://example.org/a.wav": (400, "bad_frame"),
             "file:///etc/passwd": (400, "bad_frame"),
             "http://127.0.0.1:1/a.wav": (503, "download_failed"),

@@ -18,12 +18,12 @@ from starlette.routing import Route
 
 from cli.main import main
 from flows.archives.sources.entries import Entry, Problem
-from flows.archives.sources.fetch import fetch
+from flows.archives.sources.fetch import fetch, version
 from flows.archives.sources.manifest import ManifestSource
 from runtime import untrusted_urls
 from runtime.untrusted_urls import AddressRefused, async_client, client, is_public
 from schemas.domain import JobOptions
-from schemas.errors import Forbidden
+from schemas.errors import Forbidden, InvalidRequest
 from tests.support.api_server import KEY, Server
 from tests.support.processes import free_port
 
@@ -159,6 +159,15 @@ async def test_the_asynchronous_client_judges_alike(web: Web, tmp_path: Path) ->
     with pytest.raises(Forbidden) as refusal:
         await fetch(entry(web.url("/r?to=http://metadata.example/")), tmp_path / "b", 100)
     assert refusal.value.code == "address_refused"
+
+
+async def test_what_is_no_url_is_refused_also_behind_a_redirect(web: Web, tmp_path: Path) -> None:
+    for location in ("http://xn--a/", "http://xn--/?key=secret", "http://[::1/?key=secret", web.url("/r?to=http://xn--a/")):
+        with pytest.raises(InvalidRequest) as refusal:
+            await fetch(entry(location), tmp_path / "a", 100)
+        assert refusal.value.code == "download_failed", location
+        assert "secret" not in refusal.value.message
+        assert await version(entry(location)) == ""
 
 
 def entry(location: str) -> Entry:

@@ -21,7 +21,7 @@ from audio.durations import Reader
 from flows.archives.sources.entries import Entry, local_path
 from flows.archives.sources.s3 import bucket_store, etag, split, store_error
 from runtime.file_names import download_name
-from runtime.untrusted_urls import AddressRefused, EncodingRefused, async_client, check_encoding
+from runtime.untrusted_urls import NO_URL, AddressRefused, EncodingRefused, async_client, check_encoding
 from schemas.domain import Seconds
 from schemas.errors import FluxionsError, Forbidden, InvalidRequest, NotFound, PayloadTooLarge, Unavailable
 from schemas.settings import LimitSettings
@@ -133,7 +133,7 @@ async def _download(url: str, names: list[str]) -> AsyncIterator[bytes]:
                 yield chunk
     except (
         EncodingRefused,
-        httpx.InvalidURL,
+        *NO_URL,
         httpx.TooManyRedirects,
         httpx.UnsupportedProtocol,
         httpx.DecodingError,
@@ -168,7 +168,10 @@ def redact_url(location: str) -> str:
     """A location for messages and logs: a web address without query and user, which may hold a signature or a password."""
     if not location.startswith(("http://", "https://")):
         return location
-    parsed = httpx.URL(location)
+    try:
+        parsed = httpx.URL(location)
+    except httpx.InvalidURL:
+        return f"{location.partition('://')[0]}://…"
     return str(parsed.copy_with(query=None, fragment=None, username=None, password=None))
 
 
@@ -202,7 +205,7 @@ async def _web_version(url: str) -> str:
     try:
         async with async_client(allow_private=LimitSettings().fetch_private, timeout=_TIMEOUT) as client:
             response = await client.head(url)
-    except (httpx.HTTPError, httpx.InvalidURL):
+    except (httpx.HTTPError, *NO_URL):
         return ""
     if not response.is_success:
         return ""
