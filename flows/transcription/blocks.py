@@ -81,7 +81,7 @@ def blocks_of(
     options: RecognizeOptions,
     engine_revision: str,
     sounds_revision: str | None = None,
-    account: str = "",
+    account: str,
 ) -> list[Block]:
     """The blocks of a recording, with sound events if ``sounds_revision`` names a detector. Reads the whole file once.
 

@@ -186,7 +186,9 @@ def test_words_of_blocks_are_those_of_the_uncut_recording_in_whatever_order_they
     max_secs, longest_secs = lengths
     pcm = pcm_file(tmp_path_factory.mktemp("blocks") / "a.s16", np.zeros(len(probabilities) * FRAME_SAMPLES, np.int16))
     asked = speech_windows(probabilities, pcm.duration_secs, max_secs)
-    blocks = blocks_of(pcm, probabilities, [], asked, longest_secs=longest_secs, options=AS_SPOKEN, engine_revision="e")
+    blocks = blocks_of(
+        pcm, probabilities, [], asked, longest_secs=longest_secs, options=AS_SPOKEN, engine_revision="e", account="a"
+    )
     heard = [ticks(window) for window in asked]
     uncut = merge_overlaps(heard, [window.span for window in asked])
 
@@ -223,7 +225,9 @@ def test_a_window_whose_speech_continues_is_reported_after_the_next_one(tmp_path
     probabilities = np.full(round(40 / FRAME_SECS), 0.9, np.float32)
     pcm = pcm_file(tmp_path / "a.s16", np.zeros(len(probabilities) * FRAME_SAMPLES, np.int16))
     asked = speech_windows(probabilities, pcm.duration_secs, 5.0)
-    blocks = blocks_of(pcm, probabilities, [], asked, longest_secs=15.0, options=AS_SPOKEN, engine_revision="e")
+    blocks = blocks_of(
+        pcm, probabilities, [], asked, longest_secs=15.0, options=AS_SPOKEN, engine_revision="e", account="a"
+    )
     assert len(blocks) == 4
     words = BlockTranscript(blocks)
     told = []

@@ -76,7 +76,7 @@ def heard_in_blocks(
     """Words of a recording as they are found where it is long, its blocks heard last to first; windows over an edge."""
     found = voice_activity.probabilities(pcm)
     asked = speech_windows(found, pcm.duration_secs, max_secs)
-    blocks = blocks_of(pcm, found, [], asked, longest_secs=longest_secs, options=ENGLISH, engine_revision="e")
+    blocks = blocks_of(pcm, found, [], asked, longest_secs=longest_secs, options=ENGLISH, engine_revision="e", account="a")
     words = BlockTranscript(blocks)
     for block in reversed(blocks):
         words.add(block.number, recognized(engine, pcm, list(block.windows), block.span.start_secs))
