@@ -34,7 +34,7 @@ from schemas.tables import Table
 GROWTH = 2
 _SAMPLES_PER_FILE = 256
 _FILES_AT_ONCE = 256
-"""Small files that are read together. Each takes 40 kB until all of a read are read: 1.1 GiB for 22,700 files of three rows."""
+"""Small files that are read together. Until all are read, each takes 40 kB: 1.1 GiB for 22,700 files of three rows."""
 
 _SORT_KEYS = {
     "job_events": ("seq",),

@@ -146,7 +146,7 @@ def test_checkpoints_get_rarer_as_a_table_gets_more_files(tmp_path: Path, monkey
         if writer.checkpoint_is_due:
             writer.write_checkpoint()
             written.append(writer.checkpointed)
-    # Each follows as many commits as the one before has actions: its files, two of protocol and metadata, and a transaction.
+    # Each follows as many commits as the one before has actions: files, protocol, metadata and a transaction.
     assert written == [4, 11, 25, 53]
     (Path(writer.uri) / "_delta_log" / "_last_checkpoint").write_bytes(b"")
     assert opened().checkpoint_is_due
