@@ -167,6 +167,7 @@ def visit(platform: Studio, browser: Browser, key: str, operator_key: str) -> It
     yield made
     for context in made.contexts:
         context.close()
+    platform.model.answers.clear()
     assert [fault for fault in made.faults if not any(status in fault for status in made.forgiven)] == []
 
 

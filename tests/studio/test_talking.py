@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
+from schemas.language_model import ChatDelta, ChatRequest
 from tests.studio.conftest import Visit
 from tests.studio.sound import hear_sentence
 from tests.support.realtime_kit import calling, written
@@ -13,6 +17,14 @@ pytestmark = pytest.mark.contract
 
 HEARD_MILLIS = 120_000
 """Everything of a conversation runs in real time on this machine: microphone, engines and sound."""
+SLOW_MODEL_SECS = 8.0
+"""Longer than the scale of bars at first."""
+SHARE = """answer => {
+  const box = answer.querySelector(".latency").getBoundingClientRect();
+  const ends = [...answer.querySelectorAll(".latency i")].map((bar) => bar.getBoundingClientRect().right);
+  return (Math.max(...ends) - box.left) / box.width;
+}"""
+"""How much of its box an answer's bars take."""
 LOUD = "() => Number(document.querySelector('.orb').style.getPropertyValue('--level')) > 0.3"
 
 
@@ -36,11 +48,11 @@ def test_what_is_said_and_answered_is_captioned_timed_and_in_the_history(visit: 
     answer = page.locator("li[data-role=assistant]").first
     expect(user).to_be_visible(timeout=HEARD_MILLIS)
     expect(answer).to_contain_text("Well, yes.", timeout=HEARD_MILLIS)
-    expect(answer).to_contain_text("answered after", timeout=HEARD_MILLIS)
+    expect(answer).to_contain_text("Answered after", timeout=HEARD_MILLIS)
     bars = answer.locator(".latency i")
     expect(bars).to_have_count(3)
-    widths = bars.evaluate_all("all => all.map((bar) => parseFloat(bar.style.width))")
-    assert sum(widths) > 0
+    widths = bars.evaluate_all("all => all.map((bar) => bar.getBoundingClientRect().width)")
+    assert max(widths) > 10
     page.get_by_role("button", name="End", exact=True).click()
     page.get_by_role("link", name="Open it in the history").click()
     expect(page.get_by_role("heading", name="Conversation")).to_be_visible()
@@ -58,8 +70,8 @@ def test_speech_interrupts_an_answer(visit: Visit) -> None:
     # The microphone says its sentence again some seconds later, while the answer is far from its end.
     expect(answers.nth(1)).to_contain_text("on and on", timeout=HEARD_MILLIS)
     assert answers.first.inner_text().count("on and on") < 60
+    expect(answers.nth(1)).to_contain_text("Answered after", timeout=HEARD_MILLIS)
     page.get_by_role("button", name="End", exact=True).click()
-    visit.studio.model.answers.clear()
 
 
 def test_push_to_talk_sends_what_is_said_while_it_is_held(visit: Visit) -> None:
@@ -72,6 +84,24 @@ def test_push_to_talk_sends_what_is_said_while_it_is_held(visit: Visit) -> None:
     expect(page.locator("li[data-role=assistant]").first).to_contain_text("Well, yes.", timeout=HEARD_MILLIS)
 
 
+def test_bars_of_slow_answers_stay_in_their_box_and_share_a_scale(visit: Visit) -> None:
+    async def slow(_: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        await asyncio.sleep(SLOW_MODEL_SECS)
+        yield ChatDelta("That took long.")
+        yield ChatDelta(finish="stop")
+
+    page = started(visit, "Push to talk")
+    answers = page.locator("li[data-role=assistant]")
+    for nth, answer in enumerate((written("At once."), slow)):
+        visit.studio.model.answers.append(answer)
+        page.get_by_label("Or write something").fill("How long does it take?")
+        page.keyboard.press("Enter")
+        expect(answers.nth(nth)).to_contain_text("Answered after", timeout=HEARD_MILLIS)
+    quick, long = (answers.nth(nth).evaluate(SHARE) for nth in range(2))
+    assert quick < long
+    assert 0.9 < max(quick, long) <= 1
+
+
 def test_a_written_turn_may_use_a_tool_of_the_page(visit: Visit) -> None:
     visit.studio.model.answers += [
         calling(("search_history", '{"query": "nothing like it"}')),
@@ -81,7 +111,9 @@ def test_a_written_turn_may_use_a_tool_of_the_page(visit: Visit) -> None:
     page.get_by_label("Or write something").fill("What did I say about it?")
     page.keyboard.press("Enter")
     expect(page.locator("li[data-role=tool]")).to_contain_text("nothing was found", timeout=HEARD_MILLIS)
-    expect(page.locator("li[data-role=assistant]").last).to_contain_text("Nothing was said.", timeout=HEARD_MILLIS)
+    answer = page.locator("li[data-role=assistant]").last
+    expect(answer).to_contain_text("Nothing was said.", timeout=HEARD_MILLIS)
+    expect(answer).to_contain_text("Answered after", timeout=HEARD_MILLIS)
 
 
 def test_a_lost_connection_is_said_and_another_conversation_can_begin(visit: Visit) -> None:

@@ -64,6 +64,7 @@ export class Conversation {
   /** Ends an answer at the place that is played now. */
   interrupt() {
     if (this.answering) this.send("response.cancel");
+    this.answering = null; // what still comes of it is not shown or played
     this.#cut();
   }
 
@@ -95,7 +96,9 @@ export class Conversation {
   }
 
   #mark(name) {
-    if (this.stopped !== null) this.marks[name] ??= performance.now() - this.stopped;
+    if (this.stopped === null || name in this.marks) return;
+    this.marks[name] = performance.now() - this.stopped;
+    if (this.marks.sounded !== undefined) this.on.turn(this.audioItem, this.marks);
   }
 
   #received(event) {
@@ -127,11 +130,13 @@ export class Conversation {
     "response.created": ({ response }) => {
       this.answering = response.id;
     },
-    "response.output_audio_transcript.delta": ({ item_id: id, delta }) => {
+    "response.output_audio_transcript.delta": ({ response_id: response, item_id: id, delta }) => {
+      if (response !== this.answering) return;
       this.#mark("answered");
       this.on.answered(id, this.#longer(id, delta));
     },
-    "response.output_audio.delta": ({ item_id: id, delta }) => {
+    "response.output_audio.delta": ({ response_id: response, item_id: id, delta }) => {
+      if (response !== this.answering) return;
       if (this.audioItem !== id) {
         // What was said before a call of a function may still be playing; this follows it.
         if (!this.player.playing) this.player.reset();
@@ -158,13 +163,16 @@ export class Conversation {
   }
 
   #done(response) {
+    if (response.status === "failed") this.on.failed(response.status_details?.error?.message ?? response.status);
+    if (response.id !== this.answering) return;
     this.answering = null;
     if (response.status === "cancelled") this.#cut();
-    if (response.status === "failed") this.on.failed(response.status_details?.error?.message ?? response.status);
-    if (this.marks.sounded !== undefined) this.on.turn(this.audioItem, this.marks);
-    this.stopped = null;
+    // An answer that calls a function goes on in the next response, which is timed from the same end of speech.
+    const goesOn = response.output.some((item) => item.type === "function_call");
+    delete this.marks.answered;
+    delete this.marks.sounded;
+    if (!goesOn && response.status !== "cancelled") this.stopped = null;
     const id = this.audioItem;
-    this.player.ended().then(() => this.audioItem === id && !this.answering && this.on.state("waiting"));
-    if (!id) this.on.state("waiting");
+    this.player.ended().then(() => this.audioItem === id && !this.answering && this.on.state(goesOn ? "thinking" : "waiting"));
   }
 }

@@ -5,12 +5,13 @@ import { millis } from "../core/format.js";
 import { S } from "../strings.js";
 
 const T = S.talk;
-const FULL_MILLIS = 4000;
+const LEAST_MILLIS = 4000;
 
 export class Dialogue {
   constructor() {
     this.element = h("ol", { class: "dialogue", "aria-live": "polite", "aria-label": T.dialogue });
     this.lines = new Map();
+    this.#scale(LEAST_MILLIS);
   }
 
   /** Sets the text of a turn; its place is where it first appeared. */
@@ -33,14 +34,24 @@ export class Dialogue {
     line.querySelector("p").textContent = `${name}(${given === "{}" ? "" : given})${result === undefined ? "" : ` → ${result}`}`;
   }
 
-  /** The parts of an answer's latency as a bar: understanding, thinking, speaking. */
+  /** The parts of an answer's latency as a bar: understanding, thinking, speaking. All bars have one scale, on which the longest has room. */
   latency(id, { understood = 0, answered = understood, sounded }) {
     const line = this.lines.get(id);
-    if (!line || sounded === undefined) return;
+    if (!line) return;
     line.querySelector(".latency")?.parentElement.remove();
-    const parts = [understood, Math.max(0, answered - understood), Math.max(0, sounded - answered)];
-    const bars = parts.map((part) => h("i", { style: { width: `${Math.min(100, (100 * part) / FULL_MILLIS)}%` } }));
-    line.append(h("small", {}, T.after(millis(sounded), ...parts.map(millis)), h("span", { class: "latency", "aria-hidden": "true" }, bars)));
+    const begun = Math.min(answered, sounded);
+    const heard = Math.min(understood, begun);
+    // A written turn has nothing to understand.
+    const parts = Object.entries({ understood: heard, answered: begun - heard, sounded: sounded - begun }).filter(([name, part]) => part || name !== "understood");
+    if (sounded > this.full) this.#scale(sounded);
+    const bars = parts.map(([name, part]) => h("i", { data: { part: name }, style: { "--millis": String(part) } }));
+    const text = `${T.after(millis(sounded))}: ${parts.map(([name, part]) => T.parts[name](millis(part))).join(", ")}`;
+    line.append(h("small", {}, text, h("span", { class: "latency", "aria-hidden": "true" }, bars)));
+  }
+
+  #scale(millis) {
+    this.full = millis;
+    this.element.style.setProperty("--full-millis", String(millis));
   }
 
   #line(id, role) {

@@ -7,6 +7,6 @@ import { S } from "../strings.js";
 
 export async function render(main, { session, signal }) {
   main.append(h("h1", {}, S.access.title));
-  if (session.may("admin")) main.append(await keysSection(session, signal));
+  main.append(session.may("admin") ? await keysSection(session, signal) : h("p", { class: "quiet" }, S.access.noKeys));
   if (session.may("history")) main.append(await webhooksSection(session.api, signal));
 }
