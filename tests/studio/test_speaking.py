@@ -15,12 +15,31 @@ from tests.studio.sound import slow_down
 pytestmark = pytest.mark.contract
 
 CLONE_MILLIS = 300_000
+SAVED: dict[str, bytes | tuple[bytes, ...]] = {"WAV": b"RIFF", "MP3": (b"ID3", b"\xff"), "Opus": b"OggS", "FLAC": b"fLaC"}
+"""How a file of each format begins."""
 
 
 def at_speak(visit: Visit) -> Page:
     page = visit.page("speak")
     page.get_by_role("radio", name="Harry").wait_for()
     return page
+
+
+def renders(visit: Visit) -> int:
+    """How many renders the history of the user's account has."""
+    with visit.studio.client(visit.key) as client:
+        return int(client.get("/history", params={"type": "tts"}).raise_for_status().json()["total"])
+
+
+def expect_saved(page: Page, name: str, voice: str) -> None:
+    """Saves what was spoken in a format, and checks the file."""
+    page.get_by_label("Format").select_option(label=name)
+    save = page.get_by_role("button", name="Save")
+    expect(save).to_be_enabled()
+    with page.expect_download() as download:
+        save.click()
+    assert download.value.suggested_filename == f"{voice}.{name.lower()}"
+    assert Path(download.value.path()).read_bytes().startswith(SAVED[name])
 
 
 def test_voices_are_filtered_chosen_and_heard(visit: Visit) -> None:
@@ -38,6 +57,7 @@ def test_voices_are_filtered_chosen_and_heard(visit: Visit) -> None:
 
 def test_a_text_is_spoken_with_a_verdict_for_each_passage_and_saved(visit: Visit) -> None:
     page = at_speak(visit)
+    before = renders(visit)
     page.get_by_role("radio", name="Harry").check()
     page.get_by_label("Text", exact=True).fill("The garden is green. ")
     page.get_by_role("button", name="Insert [laugh]").click()
@@ -48,11 +68,9 @@ def test_a_text_is_spoken_with_a_verdict_for_each_passage_and_saved(visit: Visit
     spoken = page.get_by_role("region", name="Spoken text")
     expect(spoken).to_contain_text("The train leaves at seven.")
     expect(spoken.get_by_text("Heard as written")).not_to_have_count(0)
-    for name, magic in (("WAV", b"RIFF"), ("FLAC", b"fLaC")):
-        page.get_by_label("Format").select_option(label=name)
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Save").click()
-        assert Path(download.value.path()).read_bytes().startswith(magic)
+    for name in SAVED:
+        expect_saved(page, name, "harry")
+    assert renders(visit) == before + 1, "a file is made from the stored sound, and the text is not rendered again"
 
 
 def test_the_word_being_said_is_lit_and_speaking_can_be_stopped(visit: Visit) -> None:
@@ -69,7 +87,9 @@ def test_the_word_being_said_is_lit_and_speaking_can_be_stopped(visit: Visit) ->
     stop.click()
     expect(page.get_by_text("Stopped")).to_be_visible()
     expect(speak.locator("path")).to_have_attribute("d", pictured)
-    expect(page.get_by_role("button", name="Save")).to_be_enabled()
+    expect_saved(page, "WAV", "maeve")
+    # What was stopped is known to this page only as the sound that came.
+    expect(page.get_by_label("Format").get_by_role("option", name="MP3")).to_be_disabled()
 
 
 def test_a_render_of_the_history_has_its_text_and_sound(visit: Visit) -> None:
@@ -85,6 +105,10 @@ def test_a_render_of_the_history_has_its_text_and_sound(visit: Visit) -> None:
     page.get_by_role("link", name="Spoken by Maeve").click()
     expect(page.get_by_text(text)).to_be_visible()
     page.wait_for_function("() => document.querySelector('audio')?.duration > 1")
+    before = renders(visit)
+    for name in SAVED:
+        expect_saved(page, name, "maeve")
+    assert renders(visit) == before
 
 
 def test_a_voice_is_cloned_with_consent_and_deleted(visit: Visit) -> None:

@@ -2,7 +2,10 @@
 
 import { S } from "../strings.js";
 
-/** `on.start()`, `on.sound(bytes)`, `on.passage(message)`; resolves with the last message. Rejects with the API's words. */
+/**
+ * `on.sound(bytes)`, `on.passage(message)`, and `on.done(message)` when all of it came; resolves with its number in the history, null if
+ * it is not there. Rejects with the API's words.
+ */
 export async function speak(api, ask, on, signal) {
   const token = await api.authorization({ forSocket: true });
   signal.throwIfAborted();
@@ -14,13 +17,13 @@ export async function speak(api, ask, on, signal) {
       settle(value);
     };
     signal.addEventListener("abort", () => end(reject, new DOMException("", "AbortError")));
-    socket.onopen = () => socket.send(JSON.stringify({ type: "speak", passages: true, token: `Bearer ${token}`, ...ask }));
+    socket.onopen = () => socket.send(JSON.stringify({ type: "speak", passages: true, stored: true, token: `Bearer ${token}`, ...ask }));
     socket.onclose = () => end(reject, new Error(S.errors.unreachable)); // without effect after the last message
     socket.onmessage = ({ data }) => {
       if (data instanceof ArrayBuffer) return on.sound(new Uint8Array(data));
       const message = JSON.parse(data);
       if (message.type === "error") return end(reject, new Error(message.message));
-      if (message.type === "done") return end(resolve, message);
+      if (message.type === "stored") return end(resolve, message.id);
       return on[message.type]?.(message);
     };
   });

@@ -4,9 +4,9 @@ import { announce, fill, h } from "../core/dom.js";
 import { count, duration } from "../core/format.js";
 import { PcmPlayer, wavOf } from "../audio/pcm_player.js";
 import { speak } from "../audio/speech_socket.js";
-import { button, checkbox, field, problem, relabel, select, switchOff } from "../parts/controls.js";
-import { saveBlob } from "../parts/downloads.js";
+import { button, checkbox, field, problem, relabel, switchOff } from "../parts/controls.js";
 import { ReadAlong } from "../parts/read_along.js";
+import { SaveSound } from "../parts/save_sound.js";
 import { VoiceList } from "../parts/voice_list.js";
 import { S } from "../strings.js";
 
@@ -16,7 +16,7 @@ const RATE = 24_000;
 
 export async function render(main, { session, signal }) {
   const voices = new VoiceList(session, signal);
-  const view = new Speak(session.api, voices, signal);
+  const view = new Speak(session, voices, signal);
   main.append(h("h1", {}, T.title), h("div", { class: "speak" }, h("div", { class: "stack" }, view.form, view.result), voices.element));
   switchOff(view.go, true);
   await voices.load();
@@ -24,25 +24,24 @@ export async function render(main, { session, signal }) {
 }
 
 class Speak {
-  constructor(api, voices, signal) {
+  constructor({ api, may }, voices, signal) {
     Object.assign(this, { api, voices, signal, stopping: null, player: null, sound: [] });
+    this.readsHistory = may("history");
     this.text = h("textarea", { rows: "7" }, T.example);
-    this.counted = h("span", { class: "quiet" });
+    this.counted = h("span", { class: "help counted" });
     this.text.addEventListener("input", () => this.#count());
     this.#count();
     this.verify = checkbox(T.verify, true);
     this.speed = h("input", { type: "range", min: "0.5", max: "2", step: "0.05", value: "1", on: { input: () => this.#showSpeed() } });
-    this.speedShown = h("output", { class: "quiet" });
+    this.speedShown = h("output", { class: "time" });
     this.#showSpeed();
-    this.format = select(Object.entries(T.formats), "wav", undefined, { "aria-label": T.format });
     this.go = button(T.speak, { name: "play", kind: "main", onClick: () => (this.stopping ? this.stopping.abort() : this.start()) });
     this.form = h("section", { class: "card" }, field(T.text, this.text), this.#cues(), this.#options());
     this.read = new ReadAlong();
     this.said = h("p", { class: "quiet", role: "status" });
     this.problems = h("div", {});
-    this.save = button(T.save, { name: "download", onClick: () => this.#save() });
-    const saving = h("div", { class: "row" }, h("div", { style: { width: "9rem" } }, this.format), this.save);
-    this.result = h("section", { class: "card", hidden: true, "aria-label": T.result }, this.said, this.problems, this.read.element, saving);
+    this.saving = new SaveSound(api, signal);
+    this.result = h("section", { class: "card", hidden: true, "aria-label": T.result }, this.said, this.problems, this.read.element, this.saving.element);
     signal.addEventListener("abort", () => this.player?.close());
   }
 
@@ -66,7 +65,8 @@ class Speak {
   }
 
   #options() {
-    return h("div", { class: "row row-wide" }, h("div", { class: "row" }, h("div", { style: { width: "9rem" } }, field(T.speed, this.speed)), this.speedShown, this.verify.element), this.go);
+    const speed = h("div", { class: "row speed" }, field(T.speed, this.speed), this.speedShown);
+    return h("div", { class: "row row-wide" }, h("div", { class: "row" }, speed, this.verify.element), this.go);
   }
 
   #ask() {
@@ -88,14 +88,16 @@ class Speak {
     this.result.hidden = false;
     this.said.textContent = T.rendering;
     relabel(this.go, "stop", T.stop);
-    switchOff(this.save, true);
+    this.saving.offer({});
     await this.player?.close();
     this.player = new PcmPlayer(RATE);
     const began = performance.now();
     this.#follow();
+    const on = { sound: (bytes) => this.#received(bytes, began), passage: (passage) => this.read.add(passage), done: (message) => this.#say(message) };
+    let id = null;
     try {
-      const done = await speak(this.api, this.asked, { sound: (bytes) => this.#received(bytes, began), passage: (passage) => this.read.add(passage) }, signal);
-      this.#say(done);
+      id = await speak(this.api, this.asked, on, signal);
+      this.#offer(id);
       await Promise.race([this.player.ended(), aborted(signal)]);
     } catch (error) {
       if (error.name !== "AbortError") fill(this.problems, problem(error));
@@ -103,7 +105,7 @@ class Speak {
     } finally {
       if (signal.aborted) this.player.reset();
       this.stopping = null;
-      switchOff(this.save, !this.sound.length);
+      this.#offer(id);
       relabel(this.go, "play", T.speak);
     }
   }
@@ -126,23 +128,9 @@ class Speak {
     else this.read.light(-1);
   }
 
-  /** The received sound as WAV; other formats are made by the API, which renders the text again. */
-  async #save() {
-    const format = this.format.value;
-    const name = `${this.asked.voice.split(".")[0]}.${format}`;
-    if (format === "wav") {
-      saveBlob(wavOf(this.sound, RATE), name);
-      return;
-    }
-    switchOff(this.save, true);
-    try {
-      const response = await this.api.request("vui/v1/tts", { method: "POST", body: JSON.stringify({ ...this.asked, response_format: format }), headers: { "Content-Type": "application/json" }, signal: this.signal });
-      saveBlob(await response.blob(), name);
-    } catch (error) {
-      if (error.name !== "AbortError") fill(this.problems, problem(error));
-    } finally {
-      switchOff(this.save, false);
-    }
+  #offer(id) {
+    const wav = this.sound.length ? wavOf(this.sound, RATE) : null;
+    this.saving.offer({ name: this.asked.voice.split(".")[0], wav, id: this.readsHistory ? id : null });
   }
 }
 
