@@ -28,7 +28,9 @@ class TranscriptionHit(BaseModel):
     filename: str
     audio_duration_secs: float | None
     snippet: str = Field(description="The piece of text or file name that matched, as HTML.")
-    start_secs: float | None = Field(description="Time in the recording; null when the file name matched.")
+    start_secs: float | None = Field(
+        description="`start` of the segment in the transcript; null when the file name matched."
+    )
 
 
 class TtsHit(BaseModel):
@@ -57,7 +59,7 @@ def transcription_hit(row: Row, snippet: str, start_secs: float | None) -> Trans
         created_at=iso(row["created_at"]),
         audio_duration_secs=rounded(row["audio_duration_secs"]),
         snippet=snippet,
-        start_secs=rounded(start_secs),
+        start_secs=None if start_secs is None else round(start_secs, 2),  # as that of `SegmentBody`
     )
 
 

@@ -94,8 +94,11 @@ def test_a_search_marks_words_and_a_link_opens_at_its_second(visit: Visit, talk:
     page.get_by_role("searchbox", name="Search in this transcript").fill("the garden")
     expect(page.get_by_text("1 of 2")).to_be_visible()
     expect(page.locator(".word[data-found]")).to_have_count(4)
+    # Play plays what was found.
+    expect(page.locator(".word[data-lit]")).to_have_attribute("data-chosen", "")
     page.keyboard.press("Enter")
     expect(page.get_by_text("2 of 2")).to_be_visible()
+    expect(page.locator(".word[data-lit]")).to_have_attribute("data-chosen", "")
 
 
 def test_a_rounded_second_lights_its_own_word_and_brings_it_into_view(visit: Visit, talk: int) -> None:

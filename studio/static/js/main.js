@@ -131,3 +131,5 @@ function signOut(error) {
 }
 
 showSignIn();
+// Loaded while the key is typed, so that no view is waited for when it is first shown.
+for (const { load } of Object.values(VIEWS)) load().catch(() => {});

@@ -35,6 +35,10 @@ export class Transcript {
     return this.corrected.has(`${s}:${w}`);
   }
 
+  get hasUnsure() {
+    return this.order.some(({ s, w }) => this.isUnsure(s, w));
+  }
+
   isUnsure(s, w) {
     return words(this.segments[s])[w].confidence < UNSURE && !this.isCorrected(s, w);
   }
@@ -49,6 +53,14 @@ export class Transcript {
       else high = middle;
     }
     return low - 1;
+  }
+
+  /** The second at which a search's hit is said: the word with which `said` begins in the segment that begins at `secs`. */
+  secondOf(secs, said) {
+    const near = this.segments.filter((segment) => Math.abs(segment.start - secs) <= ROUNDED_SECS && words(segment).length);
+    const segment = near.find(({ text }) => text.includes(said)) ?? near[0];
+    if (!segment) return secs;
+    return words(segment)[lastAtMost(begins(segment), segment.text.indexOf(said))].start;
   }
 
   /** Places where `query` is said: `{s, from, to}`, words `from` to `to` of segment `s`, in order. */
@@ -81,6 +93,16 @@ export class Transcript {
 
 function words(segment) {
   return segment.words ?? [];
+}
+
+/** Where in a segment's text each of its words begins. */
+function begins({ text, words: all }) {
+  let end = 0;
+  return all.map(({ word }) => {
+    const at = Math.max(end, text.indexOf(word.trim(), end));
+    end = at + word.trim().length;
+    return at;
+  });
 }
 
 function lastAtMost(starts, value) {

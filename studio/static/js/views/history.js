@@ -6,7 +6,7 @@ import { keep, kept } from "../core/entry.js";
 import { go, link } from "../core/router.js";
 import { button, choices, empty, field, linkButton, problem, show, switchOff } from "../parts/controls.js";
 import { icon } from "../parts/icons.js";
-import { snippet } from "../parts/snippet.js";
+import { firstSaid, snippet } from "../parts/snippet.js";
 import { S } from "../strings.js";
 
 const PAGE = 20;
@@ -123,7 +123,7 @@ function pager(asked, page, found) {
 }
 
 const HITS = {
-  transcription: (hit) => ({ name: "transcribe", href: link("transcripts", hit.id, hit.start_secs === null ? undefined : { at: hit.start_secs }), title: hit.filename, at: hit.start_secs }),
+  transcription: (hit) => ({ name: "transcribe", href: link("transcripts", hit.id, hit.start_secs === null ? undefined : { at: hit.start_secs, said: firstSaid(hit.snippet) }), title: hit.filename, at: hit.start_secs }),
   conversation_turn: (hit) => ({ name: "talk", href: link("conversations", hit.session_id, { turn: hit.id }), title: T.roles[hit.role] ?? hit.role }),
   tts: (hit) => ({ name: "speak", href: link("renders", hit.id), title: T.spoken(voiceName(hit.voice)) }),
 };

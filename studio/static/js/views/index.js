@@ -1,4 +1,4 @@
-// Every view by its name in the address. Those of the menu need one of their `scopes`. A view's module is loaded when it is first shown.
+// Every view by its name in the address. Those of the menu need one of their `scopes`. The modules of views are loaded ahead, see main.js.
 
 import { S } from "../strings.js";
 

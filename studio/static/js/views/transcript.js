@@ -7,6 +7,7 @@ import { go } from "../core/router.js";
 import { Transcript } from "../core/transcript.js";
 import { button, confirm, dialog, empty, field, problem, toast } from "../parts/controls.js";
 import { downloads } from "../parts/downloads.js";
+import { findBar } from "../parts/find_bar.js";
 import { icon } from "../parts/icons.js";
 import { Player } from "../parts/player.js";
 import { Words } from "../parts/words.js";
@@ -31,7 +32,7 @@ export async function render(main, { session, id, query, signal }) {
   }
   const [segments, corrections] = await Promise.all([segmentsOf(api, path, meta, signal), api.get(`${path}/corrections`, {}, signal)]);
   if (signal.aborted) return;
-  new View(main, { api, path, meta, segments, corrections, signal }).show(Number(query.get("at") ?? 0));
+  new View(main, { api, path, meta, segments, corrections, signal }).show(query.get("at"), query.get("said"));
 }
 
 /** Segments with words. The stored file is sent as it is, which is quickest; a bucket's answer would be of another origin. */
@@ -73,7 +74,8 @@ class View {
     this.problems = h("div", {});
   }
 
-  show(at) {
+  /** Shows all of it; opened at a second if there is one, and where a search found `said` in the segment that begins there, at its word. */
+  show(second, said) {
     const url = localUrl(this.meta.download_url);
     this.player = url
       ? new Player({ url, durationSecs: this.meta.audio_duration_secs ?? 0, onTime: (secs) => this.words?.light(secs, this.player.playing), signal: this.signal })
@@ -90,17 +92,19 @@ class View {
     });
     const warnings = (this.meta.warnings ?? []).map((warning) => h("p", { class: "notice" }, warning.message));
     this.main.append(...warnings, this.toolbar(), this.legend, this.problems, this.words.element);
-    if (!this.transcript.order.length) this.words.element.replaceWith(empty("transcribe", T.silentTitle, T.silentText));
+    if (!this.transcript.segments.length) this.words.element.replaceWith(empty("transcribe", T.silentTitle, T.silentText));
     this.showLegend();
     this.player?.waveform.show({ regions: this.transcript.segments });
-    if (at) {
-      this.player?.seek(at);
-      this.words.light(at, true);
-      const word = this.transcript.order[this.transcript.indexAt(at)];
-      if (word) this.words.list.reveal(word.s);
-      this.words.element.scrollIntoView({ block: "nearest" });
-    }
+    if (second !== null) this.#openAt(said ? this.transcript.secondOf(Number(second), said) : Number(second));
     this.loadMore();
+  }
+
+  #openAt(secs) {
+    this.player?.seek(secs);
+    this.words.light(secs, true);
+    const word = this.transcript.order[this.transcript.indexAt(secs)];
+    if (word) this.words.list.reveal(word.s);
+    this.words.element.scrollIntoView({ block: "nearest" });
   }
 
   /** The waveform, and sounds and turns, come after the words. */
@@ -130,46 +134,25 @@ class View {
           h("span", { class: "speaker", style: { "--speaker": `var(--speaker-${Number(speaker) % 8})` } }, this.nameOf(speaker)),
           icon("edit"),
         )),
-      this.player && this.transcript.order.length ? h("span", { class: "quiet" }, T.hint) : null,
+      h("span", { class: "quiet" }, this.#hints().join(" ")),
     );
   }
 
+  #hints() {
+    const { order, hasUnsure } = this.transcript;
+    return [this.player && order.length ? T.hint : null, hasUnsure ? T.unsure : null].filter(Boolean);
+  }
+
   toolbar() {
-    const found = h("span", { class: "quiet", role: "status" });
-    const search = h("input", { type: "search", "aria-label": T.search, placeholder: T.search });
-    let hits = [];
-    let chosen = 0;
-    const showHits = () => {
-      this.words.mark(hits, chosen);
-      found.textContent = search.value.trim() ? T.found(hits.length ? chosen + 1 : 0, hits.length) : "";
-    };
-    const step = (by) => {
-      if (!hits.length) return;
-      chosen = (chosen + by + hits.length) % hits.length;
-      showHits();
-      const { s, from } = hits[chosen];
-      this.player?.seek(this.transcript.segments[s].words[from].start);
-    };
-    search.addEventListener("input", () => {
-      [hits, chosen] = [this.transcript.find(search.value), 0];
-      showHits();
-    });
-    search.addEventListener("keydown", (event) => event.key === "Enter" && step(event.shiftKey ? -1 : 1));
     const correct = button(T.correct, { name: "edit", "aria-pressed": "false", onClick: () => {
       this.words.correcting = !this.words.correcting;
       correct.setAttribute("aria-pressed", String(this.words.correcting));
       correct.classList.toggle("button-main", this.words.correcting);
       announce(this.words.correcting ? T.correcting : T.correctingEnded);
     } });
-    return h(
-      "div",
-      { class: "row" },
-      h("div", { class: "grow" }, search),
-      found,
-      button("", { name: "previous", kind: "quiet", label: T.previousHit, onClick: () => step(-1) }),
-      button("", { name: "next", kind: "quiet", label: T.nextHit, onClick: () => step(1) }),
-      correct,
-    );
+    // Where it is silent, Play plays what was found; what plays goes on while somebody types.
+    const onChosen = (secs, asked) => (asked || !this.player?.playing) && this.player?.seek(secs);
+    return h("div", { class: "row" }, findBar({ transcript: this.transcript, words: this.words, onChosen }), correct);
   }
 
   rename(speaker) {

@@ -1,0 +1,37 @@
+// Searching within a transcript: matches are marked, and one of them is chosen.
+
+import { h } from "../core/dom.js";
+import { S } from "../strings.js";
+import { button } from "./controls.js";
+
+const T = S.transcript;
+
+/** The field and its buttons. `onChosen(secs, asked)`: the chosen match begins there; `asked` if it was gone to, rather than found while typing. */
+export function findBar({ transcript, words, onChosen }) {
+  const found = h("span", { class: "quiet", role: "status" });
+  const search = h("input", { type: "search", "aria-label": T.search, placeholder: T.search });
+  let hits = [];
+  let chosen = 0;
+
+  function choose(index, asked) {
+    chosen = index;
+    words.mark(hits, chosen);
+    found.textContent = search.value.trim() ? T.found(hits.length ? chosen + 1 : 0, hits.length) : "";
+    if (!hits.length) return;
+    const { s, from } = hits[chosen];
+    onChosen(transcript.segments[s].words[from].start, asked);
+  }
+
+  const step = (by) => hits.length && choose((chosen + by + hits.length) % hits.length, true);
+  search.addEventListener("input", () => {
+    hits = transcript.find(search.value);
+    choose(0, false);
+  });
+  search.addEventListener("keydown", (event) => event.key === "Enter" && step(event.shiftKey ? -1 : 1));
+  return [
+    h("div", { class: "grow" }, search),
+    found,
+    button("", { name: "previous", kind: "quiet", label: T.previousHit, onClick: () => step(-1) }),
+    button("", { name: "next", kind: "quiet", label: T.nextHit, onClick: () => step(1) }),
+  ];
+}
