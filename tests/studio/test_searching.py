@@ -86,6 +86,7 @@ def test_the_way_back_from_a_match_ends_where_it_was_chosen(visit: Visit, herons
     chosen.scroll_into_view_if_needed()
     chosen.click()
     expect(page.get_by_role("heading", name="40.wav")).to_be_visible()
+    expect(page.locator(".words")).to_contain_text("Heron number 40.")
     expect(page.locator("main")).to_be_focused()  # the transcript is complete
     page.go_back()
     expect_matches(page, 100)
