@@ -23,9 +23,9 @@ _TRIES, _PAUSE_SECS = 20, 0.1
 """Linux accepts one change of the autogroup's niceness each tenth of a second, from all users together."""
 
 
-def lower_priority() -> None:
-    """Lower the priority of this thread and of the threads and processes that it starts, permanently."""
-    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), BACKGROUND_NICENESS))
+def lower_priority(niceness: int = BACKGROUND_NICENESS) -> None:
+    """Lower the priority of this thread and of the threads and processes that it starts to ``niceness``, permanently."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), niceness))
     lower_session_priority()
 
 
