@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -118,3 +120,20 @@ async def test_what_a_ledger_did_not_erase_the_next_one_does(
         assert len(await at.stored()) == 2 * len(object_keys(kept))
     async with opened(tmp_path, kind) as at:
         assert await at.stored() == object_keys(kept)
+
+
+async def test_what_no_row_names_is_removed_from_each_folder(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    objects, folder = Objects.of(settings), Path(settings.storage_url) / "objects"
+    ledger = await Ledger.open(settings)
+    try:
+        for name in ("renders/ada", "conversations/ada", "voices/ada", "realtime-secrets", "idempotency/x"):
+            await objects.put_bytes(f"{name}/1", b"of nobody")
+        long_ago = time.time() - 3 * 86_400
+        for path in folder.rglob("*"):
+            os.utime(path, (long_ago, long_ago))
+        async with asyncio.timeout(60):
+            await ledger.maintenance.run("orphans", 30)
+        assert [path for path in folder.rglob("*") if path.is_file()] == []
+    finally:
+        await ledger.close()

@@ -44,6 +44,15 @@ def test_streams_count_for_the_key_the_account_and_all_and_are_given_back() -> N
                 pass
 
 
+def test_no_key_takes_all_streams_of_its_account() -> None:
+    streams = OpenStreams(LimitSettings(streams_per_client=1, streams_per_account=9, streams=9))
+    with streams.opened(ADA, None):
+        with pytest.raises(RateLimited, match="of one key"), streams.opened(ADA, None):
+            pass
+        with streams.opened(ADAS_OTHER_KEY, None):
+            pass
+
+
 def test_a_socket_counts_for_its_address_until_its_key_is_known() -> None:
     streams = OpenStreams(LimitSettings(streams_per_client=1, streams_per_account=1))
     with ExitStack() as held:
@@ -61,7 +70,7 @@ def test_a_socket_counts_for_its_address_until_its_key_is_known() -> None:
 
 
 @asynccontextmanager
-async def limited(folder: Path, **limits: int) -> AsyncIterator[tuple[Running, str]]:
+async def limited(folder: Path, **limits: float) -> AsyncIterator[tuple[Running, str]]:
     settings = Settings(
         server=ServerSettings(home=folder),
         storage=StorageSettings(fsync=False),
@@ -84,6 +93,15 @@ async def test_more_sockets_than_all_may_have_are_refused_before_their_key_is_kn
             async with connect(f"ws://{address}/vui/v1/tts/ws"):
                 pass
         check_refusal(refused.value.response, 1)
+
+
+async def test_a_silent_speech_socket_is_closed(tmp_path: Path) -> None:
+    async with (
+        limited(tmp_path / "home", socket_idle_secs=0.5) as (_, address),
+        connect(f"ws://{address}/vui/v1/tts/ws") as silent,
+    ):
+        await asyncio.wait_for(silent.wait_closed(), 60)
+        assert silent.close_code == 1001
 
 
 async def spoken(socket: ClientConnection, key: str) -> str:

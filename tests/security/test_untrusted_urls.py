@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,7 @@ class Web:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.port = free_port()
         self.resolved: list[str] = []
+        self.asked: list[str] = []
         self.names = {"good.example": ["127.0.0.1"], "metadata.example": ["169.254.169.254"], "two.example": []}
         self.names["two.example"] = ["127.0.0.1", "10.0.0.1"]
         monkeypatch.setattr(untrusted_urls, "is_public", lambda address: address == "127.0.0.1")
@@ -95,6 +98,7 @@ class Web:
         return f"http://{host}:{self.port}{path}"
 
     async def answer(self, request: Request) -> Response:
+        self.asked.append(request.url.path)
         if request.url.path == "/talk.mp3":
             return PlainTextResponse("sound")
         if request.url.path == "/loop":
@@ -147,11 +151,13 @@ def test_every_hop_is_judged_and_goes_where_it_was_judged(web: Web) -> None:
                 fetching.get(web.url("/r"), params={"to": to})
         with pytest.raises(httpx.TooManyRedirects):
             fetching.get(web.url("/loop"))
+        assert web.asked.count("/loop") <= 10
 
 
 async def test_the_asynchronous_client_judges_alike(web: Web, tmp_path: Path) -> None:
     async with async_client(allow_private=False, timeout=TIMEOUT) as fetching:
         assert (await fetching.get(web.url("/talk.mp3"))).text == "sound"
+        assert [name for name in web.resolved if name != "127.0.0.1"] == ["good.example"]
         with pytest.raises(AddressRefused):
             await fetching.get(web.url("/r"), params={"to": f"http://metadata.example:{web.port}/"})
     fetched = await fetch(entry(web.url("/talk.mp3")), tmp_path / "a", 100)
@@ -159,6 +165,17 @@ async def test_the_asynchronous_client_judges_alike(web: Web, tmp_path: Path) ->
     with pytest.raises(Forbidden) as refusal:
         await fetch(entry(web.url("/r?to=http://metadata.example/")), tmp_path / "b", 100)
     assert refusal.value.code == "address_refused"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have one loopback address")
+async def test_a_manifest_s_url_reaches_no_private_server_at_all(web: Web, tmp_path: Path) -> None:
+    web.names["inner.example"] = ["127.0.0.2"]
+    with socket.create_server(("127.0.0.2", web.port)) as inner:
+        asked = entry(web.url("/a.mp3", "inner.example"))
+        assert await version(asked) == ""
+        with pytest.raises(Forbidden):
+            await fetch(asked, tmp_path / "a", 100)
+        assert select.select([inner], [], [], 0)[0] == []
 
 
 async def test_what_is_no_url_is_refused_also_behind_a_redirect(web: Web, tmp_path: Path) -> None:

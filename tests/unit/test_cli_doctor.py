@@ -109,6 +109,7 @@ def test_a_port_open_to_all_is_named_and_one_on_loopback_is_not(tmp_path: Path) 
         fields = {"pid": os.getpid(), "url": "u", "home": "h", "marker": "doctor-test", "ray_temp": "t"}
         instance.write_text(json.dumps({**fields, "ports": {"gcs": everywhere, "prefect": loopback, "ray_client": mapped}}))
         (finding,) = exposure(load_settings())
+        assert finding in doctor_security.examine_security(load_settings())
         process.communicate(timeout=60)
     assert finding.verdict == "warn"
     assert f"{everywhere} (gcs)" in finding.sentence
