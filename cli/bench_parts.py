@@ -95,6 +95,27 @@ def ledger(
     print_measures(f"{producers} producers, {seconds:g} s", found, as_json=as_json)
 
 
+def maintenance(
+    hours: Annotated[float, typer.Option(min=0.2, max=168, help="Simulated time, h.")] = 24.0,
+    rows_per_sec: Annotated[float, typer.Option("--rows", min=1, help="Rows a second.")] = 2000.0,
+    scale: Annotated[int, typer.Option(min=1, max=1024, help="Rows for each one that is committed.")] = 128,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder on the disk to measure [a temporary one].", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure whether maintenance keeps up with a day of rows, in simulated time and without a server.
+
+    Commits, files, log entries and rounds of maintenance are as many as in that time; rows are fewer by `--scale`. A day
+    takes some minutes.
+    """
+    from benchmarks.storage.maintenance import Load, measure
+
+    with tempfile.TemporaryDirectory(prefix="fluxions-bench-", dir=folder) as home:
+        found = measure(Path(home), Load(hours, rows_per_sec, scale), note)
+    print_measures(f"{hours:g} h at {rows_per_sec:g} rows a second, rows scaled by 1/{scale}", found, as_json=as_json)
+
+
 def jobs(
     number: Annotated[int, typer.Option("--jobs", min=1, help="Jobs in all.")] = 2000,
     at_once: Annotated[int, typer.Option(min=1, max=4096, help="Jobs at once.")] = 64,
@@ -307,4 +328,4 @@ def _part(settings: Settings, part: str, long_secs: float, *, published: bool) -
     return csm("1b" if published else "tiny", torch_device(choice(settings, "synthesizer")))
 
 
-COMMANDS = (jobs, redaction, verify, history, ledger, webhooks, search, quality, engines, decode)
+COMMANDS = (jobs, redaction, verify, history, ledger, maintenance, webhooks, search, quality, engines, decode)
