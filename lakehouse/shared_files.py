@@ -27,6 +27,7 @@ from deltalake import DeltaTable
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects, account_folder, checked
 from lakehouse.tables.file_replacement import DataFile, files_of, scan_files
+from lakehouse.tables.open_table import open_table
 from schemas.errors import Unavailable
 from schemas.tables import Table, table
 
@@ -121,7 +122,7 @@ class SharedFiles:
         await self._objects.put_bytes(_key(account, name, part), data)
 
     def _open(self, name: str) -> DeltaTable:
-        return DeltaTable(self._location.table_uri(name))
+        return open_table(self._location.table_uri(name))
 
 
 async def erase_shared(objects: Objects, accounts: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from deltalake import DeltaTable
 
 from lakehouse.sql_guard import check_condition, check_query
 from lakehouse.storage.location import Location
+from lakehouse.tables.open_table import open_table
 from schemas.errors import InvalidParameter
 from schemas.tables import TABLES
 
@@ -67,5 +68,5 @@ def _frame(location: Location, name: str, account: str | None) -> pl.LazyFrame:
     uri = location.table_uri(name)
     if not DeltaTable.is_deltatable(uri):
         raise InvalidParameter(f"there are no tables in {location.root}; start the platform there once", param="home")
-    frame = pl.scan_delta(DeltaTable(uri))
+    frame = pl.scan_delta(open_table(uri))
     return frame if account is None else frame.filter(pl.col("account") == account)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 import polars as pl
-from deltalake import DeltaTable
 
 from lakehouse import sql
 from lakehouse.storage.location import Location
 from lakehouse.tables.archive_row_mapping import file_from_row
+from lakehouse.tables.open_table import open_table
 from lakehouse.tables.row_mapping import Row, job_from_row
 from lakehouse.tables.table_reader import newest
 from schemas.archives import Archive, ArchiveFile, ArchiveReport, FailureGroup, FileStatus, Selected
@@ -85,9 +85,9 @@ class ArchiveReader:
         """Run a query, and once more if a file was merged and vacuumed since the table was opened."""
         uri = self._location.table_uri(name)
         try:
-            return query(pl.scan_delta(DeltaTable(uri))).collect()
+            return query(pl.scan_delta(open_table(uri))).collect()
         except FileNotFoundError:
-            return query(pl.scan_delta(DeltaTable(uri))).collect()
+            return query(pl.scan_delta(open_table(uri))).collect()
 
 
 def _latest(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -7,11 +7,11 @@ from urllib.parse import unquote
 
 import obstore
 import polars as pl
-from deltalake import DeltaTable
 
 from lakehouse.storage.location import Location
 from lakehouse.storage.references import references
 from lakehouse.tables.delta_log import log_version
+from lakehouse.tables.open_table import open_table
 from schemas.tables import TABLES
 
 
@@ -28,7 +28,7 @@ def table_paths(location: Location, versions: Mapping[str, int]) -> Iterator[str
     """Paths under the storage root of all files that are needed to read tables at ``versions``. Blocks."""
     for name, version in versions.items():
         folder = f"tables/{name}"
-        handle = DeltaTable(location.table_uri(name), version=version)
+        handle = open_table(location.table_uri(name), version=version)
         yield from (f"{folder}/{unquote(path)}" for path in pl.DataFrame(handle.get_add_actions())["path"])
         yield from (path for path, number in _log(location, name) if number <= version)
 

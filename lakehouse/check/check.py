@@ -7,7 +7,6 @@ import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Mapping
 
 import polars as pl
-from deltalake import DeltaTable
 
 from lakehouse.check.findings import Finding, Kind
 from lakehouse.check.object_checks import check_objects
@@ -16,6 +15,7 @@ from lakehouse.ledger.projection import PROJECT_APP_ID
 from lakehouse.maintenance.unfinished_files import unfinished_files
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects
+from lakehouse.tables.open_table import open_table
 
 GRACE = dt.timedelta(hours=24)
 """A younger object may belong to a row that is still to be written."""
@@ -51,7 +51,7 @@ def _check_rows(
 ) -> Iterator[Finding]:
     yield from check_rows(scans)
     if {"job_events", "transcriptions", "segments"} <= scans.keys():
-        tables = (DeltaTable(location.table_uri(name), version=versions[name]) for name in ("transcriptions", "segments"))
+        tables = (open_table(location.table_uri(name), version=versions[name]) for name in ("transcriptions", "segments"))
         projected = min(table.transaction_version(PROJECT_APP_ID) or -1 for table in tables)
         yield from check_projection(scans, projected)
     if "job_events" in scans:

@@ -8,12 +8,12 @@ from urllib.parse import unquote
 
 import obstore
 import polars as pl
-from deltalake import DeltaTable
 
 from lakehouse.check.findings import Finding, Kind
 from lakehouse.search import lexemes
 from lakehouse.storage.location import Location
 from lakehouse.tables.index_specs import INDEX_SPECS
+from lakehouse.tables.open_table import open_table
 
 _UNIQUE: Final = {
     **{name: spec.identity for name, spec in INDEX_SPECS.items() if spec.unique and not spec.revised},
@@ -32,7 +32,7 @@ def check_files(location: Location, versions: Mapping[str, int]) -> Iterator[Fin
     for name, version in versions.items():
         store = location.store(f"tables/{name}")
         try:
-            handle = DeltaTable(location.table_uri(name), version=version)
+            handle = open_table(location.table_uri(name), version=version)
             actions = pl.DataFrame(handle.get_add_actions())
         except Exception as error:  # a damaged log may raise any error
             yield Finding(Kind.UNREADABLE_TABLE, name, f"its log cannot be read: {type(error).__name__}")

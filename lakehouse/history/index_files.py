@@ -9,13 +9,13 @@ from typing import Any, Final, overload
 
 import numpy as np
 import polars as pl
-from deltalake import DeltaTable
 from numpy.typing import NDArray
 
 from lakehouse.history.row_blocks import FileRows, RowBlockFiles
 from lakehouse.history.row_index import RowIndex, hashes
 from lakehouse.storage.array_file import Record
 from lakehouse.storage.derived_files import DerivedFiles, Form
+from lakehouse.tables.open_table import open_table
 
 _ARRAYS: Final = ("starts", "ids", "created", "codes", "hashes", "revisions", "order", "hidden")
 
@@ -55,7 +55,7 @@ class IndexFiles:
         """As `keep`, for the data files of a table's newest version. Raises DeltaError if it cannot be opened. Blocks."""
         if not self._files.is_empty():
             self.keep(
-                f"{table_uri}/{path}" for path in DeltaTable(table_uri).get_add_actions(flatten=True)["path"].to_pylist()
+                f"{table_uri}/{path}" for path in open_table(table_uri).get_add_actions(flatten=True)["path"].to_pylist()
             )
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from deltalake import DeltaTable
 from numpy.typing import NDArray
 
 from lakehouse.history.index_files import IndexFiles
@@ -22,6 +21,7 @@ from lakehouse.history.row_group_cache import RowGroupCache
 from lakehouse.history.sorted_rows import SortedRows
 from lakehouse.history.table_parts import FilePart, FramePart, TablePart, scan
 from lakehouse.tables.index_specs import INDEX_SPECS, IndexSpec
+from lakehouse.tables.open_table import open_table
 from schemas.tables import table
 
 Row = dict[str, Any]
@@ -55,7 +55,7 @@ class Snapshot:
 
         Blocks for some milliseconds, and 50 ms for each million rows that are neither in ``previous`` nor in ``indexes``.
         """
-        handle = DeltaTable(uri)
+        handle = open_table(uri)
         spec, schema = INDEX_SPECS[name], pl.Schema(table(name).schema)
         actions = pl.DataFrame(handle.get_add_actions(flatten=True))
         paths, rows = actions["path"].to_list(), actions["num_records"].fill_null(SMALL_FILE_ROWS).to_list()

@@ -5,8 +5,7 @@ This removes deleted rows from older versions, and the files of a killed merge. 
 
 from __future__ import annotations
 
-from deltalake import DeltaTable
-
+from lakehouse.tables.open_table import open_table
 from schemas.errors import InvalidParameter
 
 
@@ -18,7 +17,7 @@ def vacuum(uri: str, retention_hours: int) -> int:
     """
     if retention_hours < 1:
         raise InvalidParameter("files of the last hour may be in use; vacuum keeps at least those", param="retention_hours")
-    handle = DeltaTable(uri)
+    handle = open_table(uri)
     # Delta's own minimum of a week is meant for writers that run for days. This writer's commits are short.
     gone = handle.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False, full=True)
     handle.cleanup_metadata()

@@ -38,6 +38,7 @@ from lakehouse.storage.location import Location
 from lakehouse.tables import delta_log
 from lakehouse.tables.delta_fsync import fsync_checkpoint, fsync_commits, write_commits_anew
 from lakehouse.tables.file_replacement import ROW_GROUP_ROWS, FileReplacement, write_file
+from lakehouse.tables.open_table import open_table
 from schemas.errors import Conflict, Unavailable
 from schemas.tables import Table
 
@@ -218,7 +219,7 @@ class DeltaWriter:
 
     def write_checkpoint(self) -> None:
         """Write a checkpoint. It uses its own handle, so it may run beside commits."""
-        handle = DeltaTable(self.uri)
+        handle = open_table(self.uri)
         handle.create_checkpoint()
         if self._flushed:
             fsync_checkpoint(self._flushed, handle.version())
@@ -236,7 +237,7 @@ class DeltaWriter:
 
     def _open(self) -> None:
         """Read the committed state. Raises Conflict for a table that this program cannot write."""
-        handle = DeltaTable(self.uri)
+        handle = open_table(self.uri)
         delta_log.check_appendable(handle)
         found = handle.transaction_version(self._app_id)
         self.version, self.txn_version = handle.version(), -1 if found is None else found
@@ -261,10 +262,10 @@ class DeltaWriter:
     def _latest(self) -> DeltaTable:
         """The table as it is now, if this writer may commit to it. Raises Unavailable(code="lock_lost")."""
         if self._fence is None:
-            handle = DeltaTable(self.uri)
+            handle = open_table(self.uri)
         else:
             self._catch_up()
-            handle = DeltaTable(self.uri, version=self.version)
+            handle = open_table(self.uri, version=self.version)
         self._guard()
         self._mend()
         return handle
@@ -277,7 +278,7 @@ class DeltaWriter:
         """Commit a fence. Earlier writers may still commit before the fence; their rows are then read."""
         while self._fence is None:
             self._guard()
-            found = DeltaTable(self.uri).transaction_version(delta_log.FENCE_ID)
+            found = open_table(self.uri).transaction_version(delta_log.FENCE_ID)
             number, now_ms = 0 if found is None else found + 1, int(time.time() * 1000)
             try:
                 delta_log.append(

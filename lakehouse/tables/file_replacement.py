@@ -15,6 +15,7 @@ import polars as pl
 from deltalake import DeltaTable
 from obstore.store import ObjectStore
 
+from lakehouse.tables.open_table import open_table
 from schemas.tables import Table
 
 ROW_GROUP_ROWS = 4096
@@ -63,7 +64,7 @@ class FileReplacement:
 
 def data_files(uri: str, table: Table) -> list[DataFile]:
     """The files of the newest version, in the order of Delta's log. Blocks."""
-    return files_of(DeltaTable(uri), table)
+    return files_of(open_table(uri), table)
 
 
 def files_of(handle: DeltaTable, table: Table) -> list[DataFile]:

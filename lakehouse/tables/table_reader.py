@@ -11,6 +11,7 @@ from typing import Any, Literal
 import polars as pl
 from deltalake import DeltaTable
 
+from lakehouse.tables.open_table import open_table
 from lakehouse.tables.row_mapping import OPTION_COLUMNS, job_from_row
 from schemas.domain import Job
 
@@ -45,7 +46,7 @@ class TableReader:
     def _scan(self, min_version: int | None) -> pl.LazyFrame:
         handle = self._handle
         if handle is None or min_version is None or handle.version() < min_version:
-            handle = self._handle = DeltaTable(self._uri)
+            handle = self._handle = open_table(self._uri)
         return pl.scan_delta(handle)
 
 
