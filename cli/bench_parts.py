@@ -109,10 +109,10 @@ def maintenance(
     Commits, files, log entries and rounds of maintenance are as many as in that time; rows are fewer by `--scale`. A day
     takes some minutes.
     """
-    from benchmarks.storage.maintenance import Load, measure
+    from benchmarks.storage.maintenance import SimulatedLoad, measure
 
     with tempfile.TemporaryDirectory(prefix="fluxions-bench-", dir=folder) as home:
-        found = measure(Path(home), Load(hours, rows_per_sec, scale), note)
+        found = measure(Path(home), SimulatedLoad(hours, rows_per_sec, scale), note)
     print_measures(f"{hours:g} h at {rows_per_sec:g} rows a second, rows scaled by 1/{scale}", found, as_json=as_json)
 
 

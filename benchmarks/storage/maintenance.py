@@ -39,7 +39,7 @@ _WAIT_SECS: Final[Seconds] = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class SimulatedLoad:
     """``hours`` at ``rows_per_sec``, with one row committed for ``scale`` rows."""
 
     hours: float
@@ -86,13 +86,13 @@ class _Day:
     memory: list[int] = field(default_factory=list)
 
 
-def measure(folder: Path, load: Load, note: Note) -> list[Measure]:
+def measure(folder: Path, load: SimulatedLoad, note: Note) -> list[Measure]:
     """Measures a new ledger in ``folder``, whose disk matters: commits are flushed."""
     settings = Settings(server=ServerSettings(home=folder), storage=StorageSettings(storage_url="", fsync=True))
     return _measures(load, asyncio.run(_run(settings, load, note)))
 
 
-async def _run(settings: Settings, load: Load, note: Note) -> _Day:
+async def _run(settings: Settings, load: SimulatedLoad, note: Note) -> _Day:
     clock, day, due = SimulatedClock(), _Day(), _Schedule(intervals(_SCHEDULES.read_text()))
     ledger = await Ledger.open(settings, clock=clock, merge_policy=load.policy)
     running: asyncio.Task[None] | None = None
@@ -180,7 +180,7 @@ def _stored(settings: Settings) -> tuple[int, int, int, int]:
     return len(data_files(str(folder), table(_TABLE))), data, len(log), sum(log)
 
 
-def _measures(load: Load, day: _Day) -> list[Measure]:
+def _measures(load: SimulatedLoad, day: _Day) -> list[Measure]:
     end = load.hours * _HOUR
     found = [
         Measure("commits", len(day.commits), ""),

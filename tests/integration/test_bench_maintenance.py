@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from benchmarks.storage.maintenance import Load, intervals, measure
+from benchmarks.storage.maintenance import SimulatedLoad, intervals, measure
 from lakehouse.ledger.maintenance import TASKS
 from lakehouse.tables.group_commit import MAX_COMMIT_ROWS
 from tests.support.processes import ROOT
@@ -22,7 +22,7 @@ def test_every_task_has_a_schedule() -> None:
 
 
 def test_a_simulated_hour(tmp_path: Path) -> None:
-    load, notes = Load(hours=1.0, rows_per_sec=500.0, scale=1024), list[str]()
+    load, notes = SimulatedLoad(hours=1.0, rows_per_sec=500.0, scale=1024), list[str]()
     found = {one.name: one.value for one in measure(tmp_path, load, notes.append)}
     assert found["commits"] == 3600 * 500 // MAX_COMMIT_ROWS + 1
     assert load.rows == 16
