@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 import hashlib
 import re
 from pathlib import Path
@@ -9,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from lakehouse.ledger.ledger import Ledger
-from schemas.errors import Conflict, InvalidParameter, NotFound
+from schemas.errors import Conflict, InvalidParameter, NotFound, Unauthenticated
+from schemas.settings import AuthSettings
+from serve.gateway.auth import KeyRing
+from serve.gateway.client_tokens import ClientTokens
 from tests.support.lakehouse_kit import home
 
 pytestmark = pytest.mark.unit
@@ -91,6 +96,20 @@ async def test_no_second_exchange_gives_an_old_key_more_time(tmp_path: Path) -> 
             ends.append(old.expires_at)
         assert ends[1] == ends[0]
         assert ends[2] < ends[0]
+    finally:
+        await ledger.close()
+
+
+async def test_a_cached_key_ends_when_it_expires(tmp_path: Path) -> None:
+    ledger = await Ledger.open(home(tmp_path))
+    ring = KeyRing(ledger.keys, ClientTokens(bytes(32)), None, AuthSettings(key_cache_secs=60.0))
+    try:
+        ends_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
+        key, plaintext = await ledger.keys.create("ada", "laptop", ("user",), expires_at=ends_at)
+        assert (await ring.principal(plaintext)).key_id == key.id
+        await asyncio.sleep((ends_at - dt.datetime.now(dt.UTC)).total_seconds() + 0.01)
+        with pytest.raises(Unauthenticated):
+            await ring.principal(plaintext)
     finally:
         await ledger.close()
 
