@@ -15,7 +15,7 @@ from lakehouse.ledger.ledger import Ledger
 from lakehouse.search import Search
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects, account_folder
-from schemas.archives import NewArchive
+from schemas.archives import FileFailure, NewArchive, NotedFile
 from schemas.errors import Conflict, Forbidden, NotFound, Unavailable
 from schemas.records import (
     Conversation,
@@ -28,7 +28,7 @@ from schemas.records import (
     VoiceConsent,
 )
 from schemas.settings import Settings
-from schemas.webhooks import Webhook
+from schemas.webhooks import Happened, Webhook
 from tests.integration.test_delete import finish, recording, send
 from tests.support.lakehouse_kit import ManualClock, home, read_jobs, stores_with, until_projected, vacuum
 
@@ -164,8 +164,14 @@ async def fill(at: Home, account: str, text: str) -> None:
     await ledger.speakers.put(Speaker(f"spk_{account}", account, text, f"voices/{account}/voices.wav", 2.0))
     await ledger.webhooks.put(Webhook(f"whk_{account}", account, f"https://{text}.example/", ("voice.created",)))
     await ledger.voices.put(voice)
-    archive = NewArchive(account, text, f"/{text}")
-    await ledger.archives.open(archive, "engines-1")
+    await ledger.webhooks.publish(Happened(account, f"evt_{account}", "webhook.test", {"said": text}), f"whk_{account}")
+    archive = await ledger.archives.open(NewArchive(account, text, f"/{text}"), "engines-1")
+    noted = NotedFile(
+        f"/{text}/a.wav", f"/{text}/a.wav", account, f"{text}.wav", FileFailure("not_audio", text), skipped=True
+    )
+    await ledger.archives.note_files(archive.id, [noted])
+    for folder in ("audio", "results", "playback", "conversations", "renders", "voices"):
+        await at.objects.put_bytes(f"{folder}/{account_folder(account)}/also", text.encode())
     await until_projected(ledger)
 
 
@@ -179,7 +185,7 @@ async def test_nothing_of_a_deleted_account_is_left(tmp_path: Path) -> None:
                 hashed = key.key_hash
         assert {f.split("/")[1] for f in stores_with(settings, "glockenspiel") if f.startswith("tables")} >= {
             *("segments", "job_events", "tts_renders", "turns", "tool_calls"),
-            *("voices", "voice_consents", "webhooks", "archives"),
+            *("voices", "voice_consents", "speakers", "webhooks", "webhook_deliveries", "archives", "archive_files"),
         }
         await at.ledger.deletions.account("ada")
         await until_projected(at.ledger)
