@@ -118,7 +118,7 @@ class RayEngines:
 
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderedChunk, None]:
         """See `Engines.render`."""
-        with _unwrapped_errors():
+        with unwrapped_errors():
             chunks = cast("AsyncGenerator[RenderedChunk, None]", stream(self._synthesizer.options(stream=True), request))
             async with aclosing(chunks):
                 async for chunk in chunks:
@@ -136,7 +136,7 @@ class RayEngines:
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """See `Engines.chat`."""
-        with _unwrapped_errors():
+        with unwrapped_errors():
             async with aclosing(chat(self._language_model.options(stream=True), request)) as deltas:
                 async for delta in deltas:
                     yield delta
@@ -164,9 +164,9 @@ async def _info(handle: DeploymentHandle[Any]) -> EngineInfo:
 async def _result(response: Any) -> Any:
     """Await a handle's response; if the call is cancelled, the request in the replica is cancelled too.
 
-    Raises as `_unwrapped_errors` does.
+    Raises as `unwrapped_errors` does.
     """
-    with _unwrapped_errors():
+    with unwrapped_errors():
         try:
             return await response
         except asyncio.CancelledError:
@@ -175,15 +175,13 @@ async def _result(response: Any) -> Any:
 
 
 @contextmanager
-def _unwrapped_errors() -> Iterator[None]:
+def unwrapped_errors() -> Iterator[None]:
     """Raises the replica's error as our own error type, and Unavailable for a replica that died."""
     from ray.exceptions import RayActorError, RayTaskError
 
     try:
         yield
-    except FluxionsError:
-        raise
-    except RayTaskError as error:
+    except RayTaskError as error:  # Ray's class for it is also a subclass of the cause's, but has another constructor
         if isinstance(error.cause, FluxionsError):
             raise error.cause from None
         raise
