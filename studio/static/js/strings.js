@@ -188,6 +188,7 @@ export const S = {
     name: "Name",
     clip: "Recording of the voice",
     clipHelp: "Choose a file, or record.",
+    recorded: "Recorded here. Recording again replaces it.",
     statementLabel: "What the speaker agrees to",
     statement: "I agree that a voice like mine is made from this recording, and that it speaks texts I have not said.",
     consent: "The speaker reads it aloud",

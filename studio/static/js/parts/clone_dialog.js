@@ -20,14 +20,19 @@ export function cloneDialog(api, { signal, onMade }) {
   const make = button(T.make, { kind: "main" });
   make.type = "submit";
 
+  function say(shown) {
+    fill(said, shown);
+    said.scrollIntoView({ block: "nearest" }); // the dialog may be higher than the screen
+  }
+
   async function submit(event, close) {
     event.preventDefault();
     if (!clip.blob() || !consent.blob()) {
-      fill(said, problem(new Error(clip.blob() ? T.needsConsent : T.needsClip)));
+      say(problem(new Error(clip.blob() ? T.needsConsent : T.needsClip)));
       return;
     }
     switchOff(make, true);
-    fill(said, h("p", { class: "notice", role: "status" }, T.making));
+    say(h("p", { class: "notice", role: "status" }, T.making));
     try {
       const body = new FormData();
       body.append("audio", clip.blob(), "clip");
@@ -39,7 +44,7 @@ export function cloneDialog(api, { signal, onMade }) {
       toast(T.made(made.name, duration(made.seconds)));
       onMade(made);
     } catch (error) {
-      if (error.name !== "AbortError") fill(said, problem(error));
+      if (error.name !== "AbortError") say(problem(error));
     } finally {
       switchOff(make, false);
     }
@@ -56,15 +61,19 @@ function recording(label, help, signal) {
   const file = h("input", { type: "file", accept: "audio/*,video/*" });
   const preview = h("audio", { controls: true, hidden: true, "aria-label": label });
   let recorded = null;
-  const use = (blob) => {
+  const use = (blob, text) => {
     recorded = blob;
+    note.textContent = text;
     URL.revokeObjectURL(preview.src);
     preview.src = URL.createObjectURL(blob);
     preview.hidden = false;
   };
-  file.addEventListener("change", () => file.files[0] && use(file.files[0]));
-  const record = recordButton({ signal, onRecording: use });
   const note = h("p", { class: "help", id: uniqueId("help") }, help);
+  file.addEventListener("change", () => file.files[0] && use(file.files[0], help));
+  const record = recordButton({ signal, onRecording: (blob) => {
+    file.value = "";
+    use(blob, T.recorded);
+  } });
   file.setAttribute("aria-describedby", note.id);
   return { element: h("div", { class: "field" }, h("div", { class: "row clip-row" }, h("div", { class: "grow" }, field(label, file)), record), note, preview), blob: () => recorded };
 }

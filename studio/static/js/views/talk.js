@@ -14,8 +14,9 @@ import { S } from "../strings.js";
 const T = S.talk;
 
 export async function render(main, { session, signal }) {
+  main.append(h("h1", {}, T.title));
   const talk = new Talk(session.api, await allVoices(session, signal), signal);
-  main.append(h("h1", {}, T.title), talk.stage, talk.problems, talk.dialogue.element, talk.after, talk.options);
+  main.append(talk.stage, talk.problems, talk.dialogue.element, talk.after, talk.options);
 }
 
 class Talk {
