@@ -200,7 +200,9 @@ async def test_refusals(client: httpx.AsyncClient, gateway: Running) -> None:
     for body, param in (({"version": 1}, "version"), ({"startingVersion": 0}, "startingVersion")):
         answer = await client.post(f"{TABLES}/turns/query", json=body)
         assert (answer.status_code, answer.json()["error"]["param"]) == (422, param)
-    assert (await client.get("/delta-sharing/shares", params={"pageToken": "x"})).status_code == 422
+    for page in ("x", "²", "9" * 19):
+        answer = await client.get("/delta-sharing/shares", params={"pageToken": page})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (422, "pageToken")
     await gateway.ledger.keys.create("default", "speaks", ("speak",), "fx_key_that_may_only_speak")
     async with gateway.client("fx_key_that_may_only_speak") as speaks, gateway.client(None) as nobody:
         assert (await speaks.post(f"{TABLES}/turns/query", json={})).status_code == 403
