@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from lakehouse.archives.reader import ArchiveReader
@@ -27,7 +28,7 @@ from schemas.domain import JobStatus
 from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.settings import Settings
 from tests.support.archive_kit import RUN, Worker, source
-from tests.support.lakehouse_kit import REVISION, ManualClock, home, new_job, read_job, read_jobs
+from tests.support.lakehouse_kit import REVISION, ManualClock, home, new_job, read_job, read_jobs, until_projected
 
 pytestmark = pytest.mark.integration
 
@@ -247,6 +248,9 @@ async def test_a_client_cancels_and_deletes_single_files(tmp_path: Path) -> None
         assert (done.state, done.file.status, done.file.reason) == (DONE, FileStatus.SKIPPED, "cancelled")
         job_id = await worker.transcribe(source("secret"), "hush")
         await ledger.jobs.delete("ada", job_id)
+        await until_projected(ledger)
+        rows = pl.read_delta(Location.of(settings).table_uri("archive_files"))
+        assert rows.filter(pl.col("transcription_id") == job_id).is_empty(), "an earlier row with the file's name is left"
         for retry in (False, True):
             assert (await worker.begin(source("secret"), retry_failed=retry))[0].state is DONE
     async with opened(settings) as (_, after):
