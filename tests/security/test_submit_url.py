@@ -39,7 +39,8 @@ class _Files(http.server.SimpleHTTPRequestHandler):
     go_on = threading.Event()
 
     def do_GET(self) -> None:
-        """A redirect to a recording that its answer names; one that stops halfway; one that breaks off."""
+        """A redirect to a recording that its answer names; one that stops halfway; one that breaks off; one whose length is
+        not declared."""
         if self.path.startswith(("/slow", "/broken")):
             self.send_response(200)
             self.send_header("Content-Length", str(len(SOUND)))
@@ -56,6 +57,10 @@ class _Files(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Encoding", ", ".join(["gzip"] * layers))
             self.end_headers()
             self.wfile.write(reduce(lambda body, _: gzip.compress(body), range(layers), SOUND))
+        elif self.path.startswith("/unsized"):
+            self.send_response(200)
+            self.end_headers()  # HTTP/1.0: the body ends with the connection
+            self.wfile.write(SOUND + bytes(int(self.path.removeprefix("/unsized"))))
         elif self.path.startswith("/moved"):
             self.send_response(302)
             self.send_header("Location", "/talk.wav?named")
@@ -247,6 +252,19 @@ async def test_bytes_that_are_fetched_count_for_the_day(tmp_path: Path, web: str
         assert (await fetched(client, url=f"{web}/talk.wav"))["status"] == "submitted"
         refused = await client.post("/submit", json={"url": f"{web}/talk.wav"})
         assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (429, True)
+
+
+async def test_bytes_that_were_not_declared_count_for_the_day(tmp_path: Path, web: str) -> None:
+    async with limited(tmp_path / "home", fetch_private=True, upload_bytes_per_day=60_000) as (_, client):
+        assert (await fetched(client, url=f"{web}/unsized0"))["status"] == "submitted"
+        assert (await client.post("/submit", json={"url": f"{web}/talk.wav"})).status_code == 429
+
+
+async def test_a_recording_of_undeclared_length_is_fetched_up_to_the_limit_of_an_upload(tmp_path: Path, web: str) -> None:
+    async with limited(tmp_path / "home", fetch_private=True) as (_, client):
+        failed = await fetched(client, url=f"{web}/unsized200000")
+        assert failed["status"] == "failed"
+        assert "larger than the 100000 bytes" in failed["error_message"]
 
 
 async def test_a_result_of_the_same_recording_is_taken_from_the_cache(tmp_path: Path, web: str) -> None:
