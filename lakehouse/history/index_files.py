@@ -16,6 +16,7 @@ from lakehouse.history.row_index import RowIndex, hashes
 from lakehouse.storage.array_file import Record
 from lakehouse.storage.derived_files import DerivedFiles, Form
 from lakehouse.tables.open_table import open_table
+from schemas.domain import Seconds
 
 _ARRAYS: Final = ("starts", "ids", "created", "codes", "hashes", "revisions", "order", "hidden")
 
@@ -42,10 +43,10 @@ class IndexFiles:
         """Where the rows of the data file ``uri`` are found one by one; ``frames``: see `FileRows`."""
         return FileRows(self._blocks, uri, frames) if self._blocks else None
 
-    def wait(self) -> None:
-        """Wait until no row blocks are being made. Blocks."""
+    def wait(self, most_secs: Seconds | None = None) -> None:
+        """Wait until no row blocks are being made. Blocks. Raises TimeoutError after ``most_secs``."""
         if self._blocks:
-            self._blocks.wait()
+            self._blocks.wait(most_secs)
 
     def keep(self, uris: Iterable[str]) -> None:
         """Remove whatever was made from other data files. Readers that have mapped it keep what they mapped."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lakehouse.storage.array_file import Record
 from lakehouse.storage.derived_files import DerivedFiles, Form
+from schemas.domain import Seconds
 
 Row = dict[str, Any]
 
@@ -125,9 +126,9 @@ class RowBlockFiles:
                 self._builder.submit(self._make, uri, frames)
         return None
 
-    def wait(self) -> None:
-        """Wait until nothing is being made. Blocks."""
-        self._builder.submit(lambda: None).result()
+    def wait(self, most_secs: Seconds | None = None) -> None:
+        """Wait until nothing is being made. Blocks. Raises TimeoutError after ``most_secs``."""
+        self._builder.submit(lambda: None).result(most_secs)
 
     def _make(self, uri: str, frames: Callable[[], Iterator[pl.DataFrame]]) -> None:
         try:

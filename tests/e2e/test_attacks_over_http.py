@@ -76,7 +76,7 @@ def test_no_forged_key_opens_a_route(stack: Stack, keys: dict[str, str]) -> None
 
 
 def test_a_key_does_what_its_scope_says(stack: Stack, keys: dict[str, str]) -> None:
-    allowed = {"history": ("/history", "/v1/usage", "/v1/webhooks"), "operator": ("/operator",)}
+    allowed = {"history": ("/history", "/delta-sharing", "/v1/usage", "/v1/webhooks"), "operator": ("/operator",)}
     anybodys = ("/v1/tokens", "/v1/account", "/v1/models")
     for scope, prefixes in allowed.items():
         with stack.client(keys[scope]) as client:

@@ -52,7 +52,7 @@ def test_what_is_said_and_answered_is_captioned_timed_and_in_the_history(visit: 
     bars = answer.locator(".latency i")
     expect(bars).to_have_count(3)
     widths = bars.evaluate_all("all => all.map((bar) => bar.getBoundingClientRect().width)")
-    assert max(widths) > 10
+    assert min(widths) >= 1  # a quick answer's bars are short on a scale of seconds, and seen all the same
     page.get_by_role("button", name="End", exact=True).click()
     page.get_by_role("link", name="Open it in the history").click()
     expect(page.get_by_role("heading", name="Conversation")).to_be_visible()

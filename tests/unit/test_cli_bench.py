@@ -26,6 +26,7 @@ from clients.public import Client, Target
 from schemas.errors import FluxionsError, InvalidParameter, ServerUnreachable, Unavailable
 from schemas.settings import EngineSettings, Settings
 from tests.support.api_server import KEY, Server
+from tests.support.processes import started
 from tests.unit.test_rooms import MAY_IMPORT
 
 pytestmark = pytest.mark.unit
@@ -123,11 +124,12 @@ def test_overload_tells_accepted_from_refused_submits_and_measures_memory_and_th
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(overload, "_SAMPLE_SECS", 0.1)
-    with Server() as server, psutil.Popen([sys.executable, "-c", "input()", "haproxy"], stdin=subprocess.PIPE) as child:
+    with Server() as server, started([sys.executable, "-c", "input()", "haproxy"], stdin=subprocess.PIPE) as child:
         server.unavailable = 3
         target = Target(server.url, KEY)
-        measured, wrong = overload.measure(target, lambda: [child], clients=1, times=3, seconds=2, size_bytes=2048)
-        child.kill()
+        measured, wrong = overload.measure(
+            target, lambda: [psutil.Process(child.pid)], clients=1, times=3, seconds=2, size_bytes=2048
+        )
     found = {one.name: one.value for one in measured}
     assert found["1 clients: accepted"] > 0
     assert found["1 clients: refused"] > 0

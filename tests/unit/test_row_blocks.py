@@ -83,7 +83,7 @@ def test_rows_are_those_of_the_file_before_and_after_blocks_are_made(
     indexes = IndexFiles(folder, table("tts_renders").schema.names)
     part = opened(uri, indexes)
     assert [part.rows(np.array(positions)) for positions in some] == expected
-    indexes.wait()
+    indexes.wait(60)
     assert len(list(folder.glob("*.items"))) == 1
     assert [part.rows(np.array(positions)) for positions in some] == expected
 
@@ -97,7 +97,7 @@ def test_rows_in_many_blocks_come_from_row_groups(uri: str, tmp_path: Path) -> N
     part = opened(uri, indexes)
     assert part.blocks is not None
     assert part.blocks.few(np.arange(1)) is None
-    indexes.wait()
+    indexes.wait(60)
     assert part.blocks.few(np.arange(MAX_BLOCKS) * ROWS) is not None
     assert part.blocks.few(np.arange(MAX_BLOCKS + 1) * ROWS) is None
 
@@ -115,7 +115,7 @@ def test_blocks_of_another_schema_are_made_again(uri: str, tmp_path: Path, monke
     for columns, times in ((names[:-1], 1), (names, 2), (names, 2)):
         indexes = IndexFiles(tmp_path / "indexes", columns)
         assert opened(uri, indexes).rows(np.arange(1))
-        indexes.wait()
+        indexes.wait(60)
         assert len(made) == times
 
 
@@ -126,7 +126,7 @@ def test_a_file_that_cannot_be_stored_is_no_error(uri: str, tmp_path: Path) -> N
     part = opened(uri, indexes)
     for _ in range(2):
         assert part.rows(np.arange(3)) == expected
-        indexes.wait()
+        indexes.wait(60)
 
 
 async def test_every_table_gives_the_same_rows_with_and_without_blocks(tmp_path: Path) -> None:
@@ -152,11 +152,11 @@ def test_erased_rows_stay_in_no_block(tmp_path: Path, monkeypatch: pytest.Monkey
     indexes = IndexFiles(folder, table("tts_renders").schema.names)
     part = opened(uri, indexes)
     part.rows(np.arange(1))
-    indexes.wait()
+    indexes.wait(60)
     (before,) = folder.glob("*.items")
     DeltaTable(uri).delete("id = 7")
     again = Snapshot.open(uri, "tts_renders", RowGroupCache(), indexes=indexes)
     assert not before.exists()
     assert again.row("ada", 7) is None
-    indexes.wait()
+    indexes.wait(60)
     assert (again.row("ada", 8) or {})["id"] == 8

@@ -208,7 +208,7 @@ def _build_until_killed(folder: Path, begun: threading.Event) -> None:
     def records() -> Iterator[Record]:
         yield Record(1, {"half": np.zeros(100_000)})
         begun.set()
-        threading.Event().wait()
+        threading.Event().wait(600)
 
     DerivedFiles(folder).load("one", _NUMBERS, records)
 
