@@ -267,6 +267,13 @@ async def test_a_recording_of_undeclared_length_is_fetched_up_to_the_limit_of_an
         assert "larger than the 100000 bytes" in failed["error_message"]
 
 
+async def test_a_recording_that_does_not_arrive_in_time_is_given_up(tmp_path: Path, web: str) -> None:
+    async with limited(tmp_path / "home", fetch_private=True, fetch_secs=2) as (_, client):
+        failed = await fetched(client, url=f"{web}/slow")
+        assert (failed["status"], failed["error_code"]) == ("failed", "download_failed")
+        assert "longer than 2 s" in failed["error_message"]
+
+
 async def test_a_result_of_the_same_recording_is_taken_from_the_cache(tmp_path: Path, web: str) -> None:
     async with limited(tmp_path / "home", fetch_private=True) as (gateway, client):
         jobs = gateway.ledger.jobs
