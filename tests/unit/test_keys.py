@@ -114,6 +114,22 @@ async def test_a_cached_key_ends_when_it_expires(tmp_path: Path) -> None:
         await ledger.close()
 
 
+async def test_a_token_ends_in_time_and_never_does_more_than_its_key(tmp_path: Path) -> None:
+    ledger = await Ledger.open(home(tmp_path))
+    tokens = ClientTokens(bytes(32))
+    ring = KeyRing(ledger.keys, tokens, None, AuthSettings())
+    try:
+        key, _ = await ledger.keys.create("ada", "laptop", ("transcribe",))
+        wide, _ = tokens.make(key.id, ("transcribe", "operator"), 60)
+        assert (await ring.principal(wide)).scopes == {"transcribe"}
+        ended, _ = tokens.make(key.id, ("transcribe",), -2)
+        with pytest.raises(Unauthenticated) as refused:
+            await ring.principal(ended)
+        assert refused.value.code == "token_ended"
+    finally:
+        await ledger.close()
+
+
 @pytest.mark.parametrize(("scopes", "key"), [((), None), (("root",), None), (("user",), "with blank"), (("user",), "")])
 async def test_bad_keys_are_refused(tmp_path: Path, scopes: tuple[str, ...], key: str | None) -> None:
     ledger = await Ledger.open(home(tmp_path))
