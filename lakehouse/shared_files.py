@@ -87,13 +87,14 @@ class SharedFiles:
         for _ in range(_ATTEMPTS):
             handle = await asyncio.to_thread(self._open, name)
             parts = list(_parts(files_of(handle, table(name)), account))
-            written = [part for part in parts if not await self._is_there(account, name, part)]
-            async with self._writing:
-                for part in written:
-                    await self._write(account, name, part)
+            sizes = {p.name: size for p in parts if (size := await self._size(account, name, p)) is not None}
+            written = [part for part in parts if part.name not in sizes]
+            for part in written:
+                async with self._writing:  # one file at a time in memory, of all accounts in turn
+                    sizes[part.name] = await self._write(account, name, part)
             if not written or await self._still_valid(account, name, written):
-                described = _described(name, account, handle)
-                return described, [await self._file(account, name, part) for part in parts]
+                files = [SharedFile(part.name, _key(account, name, part), sizes[part.name]) for part in parts]
+                return _described(name, account, handle), files
         raise Unavailable(f"the table {name} changes too often at the moment; try again", retry_after_secs=5)
 
     async def _still_valid(self, account: str, name: str, written: Sequence[_Part]) -> bool:
@@ -109,17 +110,16 @@ class SharedFiles:
             await self._objects.delete(_key(account, name, part))
         return not stale
 
-    async def _is_there(self, account: str, name: str, part: _Part) -> bool:
-        written_at = await self._objects.written_at(_key(account, name, part))
-        return written_at is not None and dt.datetime.now(dt.UTC) - written_at < self._renew
+    async def _size(self, account: str, name: str, part: _Part) -> int | None:
+        """Size in bytes of a file that lasts; None if it is to be written."""
+        found = await self._objects.described(_key(account, name, part))
+        return found[0] if found is not None and dt.datetime.now(dt.UTC) - found[1] < self._renew else None
 
-    async def _file(self, account: str, name: str, part: _Part) -> SharedFile:
-        key = _key(account, name, part)
-        return SharedFile(part.name, key, await self._objects.size(key))
-
-    async def _write(self, account: str, name: str, part: _Part) -> None:
+    async def _write(self, account: str, name: str, part: _Part) -> int:
+        """Write a file; returns its size in bytes."""
         data = await asyncio.to_thread(_rows_of, self._location.table_uri(name), table(name), account, part.sources)
         await self._objects.put_bytes(_key(account, name, part), data)
+        return len(data)
 
     def _open(self, name: str) -> DeltaTable:
         return open_table(self._location.table_uri(name))

@@ -94,10 +94,12 @@ class Follower:
         return self._state.snapshot if self._state else None
 
     async def close(self) -> None:
-        """Stop opening snapshots."""
+        """Stop opening snapshots and making row blocks."""
         if self._refresh is not None:
             self._refresh.cancel()
             await asyncio.wait([self._refresh])
+        if self._indexes is not None:
+            self._indexes.close()
 
     async def _catch_up(self) -> _State:
         async with self._lock:

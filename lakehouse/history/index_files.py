@@ -48,6 +48,11 @@ class IndexFiles:
         if self._blocks:
             self._blocks.wait(most_secs)
 
+    def close(self) -> None:
+        """Make no more row blocks."""
+        if self._blocks:
+            self._blocks.close()
+
     def keep(self, uris: Iterable[str]) -> None:
         """Remove whatever was made from other data files. Readers that have mapped it keep what they mapped."""
         self._files.keep(uris)

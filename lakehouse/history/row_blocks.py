@@ -114,6 +114,7 @@ class RowBlockFiles:
         self._pending: set[str] = set()
         self._lock = threading.Lock()
         self._builder = ThreadPoolExecutor(1, thread_name_prefix="row-blocks")
+        self._is_closed = False
 
     def of(self, uri: str, frames: Callable[[], Iterator[pl.DataFrame]]) -> RowBlocks | None:
         """The blocks of a data file; None while they are not made, which is then started with the rows of ``frames``."""
@@ -121,7 +122,7 @@ class RowBlockFiles:
         if found is not None:
             return found[0]
         with self._lock:
-            if uri not in self._pending:
+            if uri not in self._pending and not self._is_closed:
                 self._pending.add(uri)
                 self._builder.submit(self._make, uri, frames)
         return None
@@ -129,6 +130,12 @@ class RowBlockFiles:
     def wait(self, most_secs: Seconds | None = None) -> None:
         """Wait until nothing is being made. Blocks. Raises TimeoutError after ``most_secs``."""
         self._builder.submit(lambda: None).result(most_secs)
+
+    def close(self) -> None:
+        """Make no more blocks: a process does not end before its threads, and waits for the present file only."""
+        with self._lock:
+            self._is_closed = True
+        self._builder.shutdown(wait=False, cancel_futures=True)
 
     def _make(self, uri: str, frames: Callable[[], Iterator[pl.DataFrame]]) -> None:
         try:

@@ -54,6 +54,7 @@ class IndexCache:
         self._num_bytes = 0
         self._lock = threading.Lock()
         self._builder = ThreadPoolExecutor(1, thread_name_prefix="search-index")
+        self._is_closed = False
 
     @property
     def num_bytes(self) -> int:
@@ -76,7 +77,7 @@ class IndexCache:
         key = _key(part)
         if part.files:
             with self._lock:
-                if key not in self._pending and self._entry(key) is None:
+                if key not in self._pending and self._entry(key) is None and not self._is_closed:
                     self._pending[key] = self._builder.submit(self._make, key, table, part)
 
     def wait(self, timeout_secs: float | None = None) -> None:
@@ -85,6 +86,12 @@ class IndexCache:
             pending = list(self._pending.values())
         for future in pending:
             future.result(timeout_secs)
+
+    def close(self) -> None:
+        """Build no more indexes: a process does not end before its threads, and waits for the present index only."""
+        with self._lock:
+            self._is_closed = True
+        self._builder.shutdown(wait=False, cancel_futures=True)
 
     def _make(self, key: int, table: str, part: RowPart) -> None:
         try:

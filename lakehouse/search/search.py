@@ -64,6 +64,10 @@ class Search:
         """Wait until the indexes that earlier queries started are built. Without them queries take longer."""
         await asyncio.to_thread(self._indexes.wait)
 
+    def close(self) -> None:
+        """Build no more indexes."""
+        self._indexes.close()
+
     @property
     def index_bytes(self) -> int:
         """Memory of all indexes that are in no file."""

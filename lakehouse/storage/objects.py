@@ -240,13 +240,14 @@ class Objects:
         except FileNotFoundError as error:
             raise _missing() from error
 
-    async def written_at(self, key: str) -> dt.datetime | None:
-        """When an object was last written, UTC; None if there is no such object."""
+    async def described(self, key: str) -> tuple[int, dt.datetime] | None:
+        """(size in bytes, when it was last written, UTC) of an object; None if there is no such object."""
         try:
             with store_errors():
-                return (await obstore.head_async(self._store, checked(key)))["last_modified"]
+                found = await obstore.head_async(self._store, checked(key))
         except FileNotFoundError:
             return None
+        return found["size"], found["last_modified"]
 
     async def delete(self, key: str) -> None:
         """Remove an object; harmless if it is gone."""

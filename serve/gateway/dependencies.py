@@ -187,7 +187,10 @@ class Services:
         )
 
     async def close(self) -> None:
-        """End sessions and downloads, store unfinished recordings, and end the child processes that decode and encode."""
+        """End sessions, downloads and the making of indexes, store unfinished recordings, and end the child processes that
+        decode and encode."""
+        self.search.close()
+        await self.history.close()
         await self.realtime.drain(_LEAVING_SECS)
         await self.remote_submissions.close()
         await self.speech.drain()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +162,30 @@ def test_erased_rows_stay_in_no_block(tmp_path: Path, monkeypatch: pytest.Monkey
     assert again.row("ada", 7) is None
     indexes.wait(60)
     assert (again.row("ada", 8) or {})["id"] == 8
+
+
+def test_a_process_that_ends_waits_for_the_blocks_of_one_file_at_most(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def frames(held: bool) -> Iterator[pl.DataFrame]:
+        if held:
+            begun.set()
+            assert go_on.wait(60)
+        yield pl.DataFrame({"id": [1]})
+
+    indexes = IndexFiles(tmp_path, ["id"])
+    files = [indexes.rows_of(uri, partial(frames, uri == "first")) for uri in ("first", "second", "third")]
+    row = np.zeros(1, np.int64)
+    for file in files[:2]:
+        assert file is not None
+        assert file.few(row) is None
+    assert begun.wait(60)
+    indexes.close()
+    go_on.set()
+    assert files[2] is not None
+    assert files[2].few(row) is None, "a read during the end is answered as before"
+    with pytest.raises(RuntimeError, match="shutdown"):
+        indexes.wait(60)
+    for thread in [one for one in threading.enumerate() if one.name.startswith("row-blocks")]:
+        thread.join(60)
+    assert len(list(tmp_path.glob("*.items"))) <= 1

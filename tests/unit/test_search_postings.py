@@ -151,6 +151,14 @@ def test_an_index_goes_with_its_part() -> None:
     assert indexes.num_bytes == index_of(kept).num_bytes
 
 
+def test_no_index_is_built_after_the_end() -> None:
+    indexes, part = IndexCache(), part_of(texts(50))
+    indexes.close()
+    indexes.start_building("turns", part)
+    indexes.wait(60)
+    assert indexes.of("turns", part) is None
+
+
 _PROSE = st.text(alphabet="abyZ .,;'\n", max_size=60) | st.lists(
     st.sampled_from(["Dying", "skies", "the", "hoping", "ties", "y", "Die", "sky", "idly."]), max_size=12
 ).map(" ".join)
