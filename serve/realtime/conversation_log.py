@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
 import orjson
@@ -25,6 +26,8 @@ from telemetry.metrics import AUDIO, TURN_LATENCY
 
 _CUT_SECS: Final[Seconds] = 1.0
 """How long a client may take to truncate an interrupted response."""
+_WORDS_SECS: Final[Seconds] = 5.0
+"""How long the search for the last heard word may take after that."""
 _DRIFT_SECS: Final[Seconds] = 0.5
 """Pause of the client's stream after which further audio is placed by the clock."""
 
@@ -57,6 +60,16 @@ class RecordedConversation(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A response that is still playing, or that the client may still truncate."""
+
+    response: Response
+    handle: asyncio.TimerHandle
+    ended_at: dt.datetime | None = None
+    """When it was interrupted; None for one that is played to its end."""
+
+
 class ConversationLog:
     """The log of one session. Times are on its clock, which begins at 0. For the session's event loop only."""
 
@@ -73,8 +86,9 @@ class ConversationLog:
         self._speech_ended: Seconds | None = None
         """End of the speech of the user's latest turn."""
         self._turn_ended: Seconds | None = None
-        self._waiting: dict[str, tuple[Response, asyncio.TimerHandle]] = {}
-        """Responses that are still playing, by the ids of their items."""
+        self._waiting: dict[str, _Waiting] = {}
+        """By the ids of the responses' items."""
+        self._settling: set[asyncio.Task[None]] = set()
         self._calls: dict[str, tuple[Item, dt.datetime]] = {}
         self._resampler = Resampler(SPEECH_RATE_HZ)
         self._user_at: Seconds = 0.0
@@ -121,18 +135,35 @@ class ConversationLog:
         if message is None:
             return
         self._finish(message.id)
-        wait = _CUT_SECS if was_cut else playing_secs
-        handle = asyncio.get_running_loop().call_later(wait, self._finish, message.id)
-        self._waiting[message.id] = response, handle
+        handle = self._later(_CUT_SECS if was_cut else playing_secs, message.id)
+        self._waiting[message.id] = _Waiting(response, handle, _utc_now() if was_cut else None)
 
     def interrupted(self) -> None:
         """The user interrupts: the playing response is recorded soon."""
         self._record.cut_model_sound(self._now)
         self._model_at = min(self._model_at, self._now)
-        for item_id, (response, handle) in list(self._waiting.items()):
-            handle.cancel()
-            again = asyncio.get_running_loop().call_later(_CUT_SECS, self._finish, item_id)
-            self._waiting[item_id] = response, again
+        for item_id, waiting in self._waiting.items():
+            waiting.handle.cancel()
+            waiting.handle = self._later(_CUT_SECS, item_id)
+            waiting.ended_at = waiting.ended_at or _utc_now()
+
+    def _later(self, secs: Seconds, item_id: str) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(secs, self._due, item_id)
+
+    def _due(self, item_id: str) -> None:
+        """Record a response, once it is known which of its words were heard."""
+        task = asyncio.ensure_future(self._settled(item_id))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _settled(self, item_id: str) -> None:
+        waiting = self._waiting.get(item_id)
+        spoken = waiting.response.spoken if waiting is not None else None
+        if spoken is not None and spoken.spoken.settled is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WORDS_SECS):
+                    await spoken.spoken.settled.wait()
+        self._finish(item_id)
 
     def tool_returned(self, call_id: str, result: str) -> None:
         """The client sent the result of a call."""
@@ -147,8 +178,8 @@ class ConversationLog:
         found = self._waiting.pop(item_id, None)
         if found is None:
             return
-        response, handle = found
-        handle.cancel()
+        found.handle.cancel()
+        response = found.response
         message = response.message
         if message is None:
             return
@@ -158,7 +189,8 @@ class ConversationLog:
         turn = ConversationTurn(
             "assistant",
             heard,
-            _utc_now(),
+            # Turns are listed by their times, and the user's next one may be recorded already.
+            found.ended_at or _utc_now(),
             latencies=self._latencies(response),
             words_said=len(said.split()),
             words_heard=len(heard.split()),
@@ -190,6 +222,9 @@ class ConversationLog:
 
     async def end(self) -> None:
         """Record the remaining turns, and end the conversation."""
+        for task in self._settling:
+            task.cancel()
+        await asyncio.gather(*self._settling, return_exceptions=True)
         for item_id in list(self._waiting):
             self._finish(item_id)
         for item, called_at in self._calls.values():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from schemas.domain import SPEECH_RATE_HZ
+from schemas.domain import SPEECH_RATE_HZ, Recognition, Word
 from schemas.records import ConversationTurn, ToolCall
 from serve.realtime.conversation_log import ConversationLog
 from tests.support.realtime_kit import SECS_PER_WORD, TEXT, WEATHER, Clock, ScriptedEngines, Talk, calling, written
@@ -27,9 +29,12 @@ class Noted:
     model: list[tuple[float, bytes]] = field(default_factory=list)
     cuts: list[float] = field(default_factory=list)
     ended: list[tuple[float, float | None]] = field(default_factory=list)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def turn(self, turn: ConversationTurn) -> None:
         self.turns.append(turn)
+        if turn.role == "assistant":
+            self.answered.set()
 
     def tool_call(self, call: ToolCall) -> None:
         self.calls.append(call)
@@ -95,6 +100,58 @@ async def test_of_an_interrupted_response_only_the_part_that_was_heard_is_record
     assert answer.words_said is not None
     assert 4 <= answer.words_heard < answer.words_said
     assert noted.cuts[0] == pytest.approx(6.5 * SECS_PER_WORD)
+
+
+async def test_a_short_interruption_is_written_after_what_it_interrupted() -> None:
+    engines = ScriptedEngines([written(ANSWER), written("Fine.")], hears=["Stop!"] * 3)
+    clock, noted = Clock(), Noted()
+    log = ConversationLog(noted, clock, 3600.0, 0.01)
+    async with Talk(engines, clock=clock, log=log, realtime_interrupt_secs=2.0) as talk:
+        await talk.say("How is the weather?")
+        engines.speech_gate.clear()
+        await talk.send("response.create")
+        await talk.until("response.output_audio.delta")
+        await talk.hear(spoken("stop", 0.3, 1.2))
+        await talk.until("response.done")
+        engines.speech_gate.set()
+        await talk.until("response.done")
+    # History lists turns by their times.
+    turns = sorted(noted.turns, key=lambda turn: turn.created_at)
+    assert [turn.role for turn in turns] == ["user", "assistant", "user", "assistant"]
+    assert [turns[2].text, turns[3].text] == ["Stop!", "Fine."]
+
+
+class _SlowEars(ScriptedEngines):
+    """Their recogniser answers when it is let go."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__([written(answer)])
+        self.go, self.listens = asyncio.Event(), asyncio.Event()
+
+    async def recognize(self, *_: Any, **__: Any) -> Recognition:
+        self.listens.set()
+        await self.go.wait()
+        return Recognition(tuple(Word(word, 0.25 * place, 0.25 * (place + 1)) for place, word in enumerate(["The", "sky"])))
+
+
+async def test_words_heard_are_written_once_they_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.realtime.conversation_log._CUT_SECS", 0.01)
+    engines = _SlowEars(ANSWER)
+    talk, noted = logged(engines)
+    async with talk:
+        await talk.say("How is the weather?")
+        done = await talk.ask()
+        item_id = done["response"]["output"][0]["id"]
+        talk.clock.now += 6.5 * SECS_PER_WORD
+        talk.session._responding.interrupt()
+        played_ms = round(3500 * SECS_PER_WORD)
+        await talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=played_ms)
+        await asyncio.wait_for(engines.listens.wait(), 10)
+        await asyncio.sleep(0.1)
+        assert [turn.role for turn in noted.turns] == ["user"]
+        engines.go.set()
+        await asyncio.wait_for(noted.answered.wait(), 10)
+    assert (noted.turns[1].text, noted.turns[1].words_heard) == ("The sky", 2)
 
 
 async def test_tool_calls_are_written_with_their_results_or_without() -> None:
