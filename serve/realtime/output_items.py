@@ -76,6 +76,9 @@ class WrittenMessage(_Opened):
         self._content.text += text
         self._stage.emit(self._events.text_delta(text))
 
+    def pause(self) -> None:
+        """No text follows for some time."""
+
     def finish(self) -> None:
         """The text is over."""
 
@@ -131,10 +134,14 @@ class SpokenMessage(_Opened):
         for piece in self._chunks.add(text):
             self._pieces.put_nowait(piece)
 
-    def finish(self) -> None:
-        """The text is over."""
+    def pause(self) -> None:
+        """No text follows for some time: what was written is spoken without waiting for it."""
         for piece in self._chunks.finish():
             self._pieces.put_nowait(piece)
+
+    def finish(self) -> None:
+        """The text is over."""
+        self.pause()
         self._pieces.put_nowait(None)
 
     async def speak(self) -> None:

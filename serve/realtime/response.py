@@ -237,6 +237,8 @@ class Response:
             call = Call(self.stage, self.id, len(self._outputs), name, fragment.call_id)
             self._calls[fragment.index] = call
             self._outputs.append(call)
+            if self._message is not None:
+                self._message.pause()
             if self.spoken is not None:
                 # The client executes the call when the response is done, and should not wait for the playback.
                 self.spoken.playout.hurry()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 
 from schemas.domain import SPEECH_RATE_HZ, Recognition, Word
 from schemas.errors import EngineFailure, InvalidParameter
+from schemas.language_model import ChatDelta, ChatRequest, ToolCallFragment
 from serve.realtime.event_writer import MAX_BYTES, ROOM_BYTES, EventWriter
 from serve.realtime.heard_text import SpokenPassage, heard_text
 from serve.realtime.heard_words import heard_chars
 from serve.realtime.speech_chunks import SpeechChunks, speakable
-from tests.support.realtime_kit import SECS_PER_WORD, ScriptedEngines, Talk, gather, text_of, written
+from tests.support.realtime_kit import SECS_PER_WORD, WEATHER, ScriptedEngines, Talk, gather, text_of, written
 from tests.unit.test_realtime_audio_in import TURN, spoken
 
 pytestmark = pytest.mark.unit
@@ -236,6 +238,26 @@ async def test_text_with_nothing_to_say_is_shown_and_not_spoken() -> None:
         assert text_of(done) == "🙂"
         assert done["response"]["status"] == "completed"
         assert talk.of("response.output_audio.delta") == []
+
+
+async def test_words_before_a_call_are_spoken_while_its_arguments_are_written() -> None:
+    written_down = asyncio.Event()
+
+    async def look(_: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        yield ChatDelta("I look.")
+        yield ChatDelta(call=ToolCallFragment(0, "call_0", "get_weather"))
+        await written_down.wait()
+        yield ChatDelta(call=ToolCallFragment(0, arguments='{"city": "Oslo"}'))
+        yield ChatDelta(finish="tool_calls")
+
+    async with Talk(ScriptedEngines([look])) as talk:
+        await talk.update(tools=[WEATHER])
+        await talk.say("How is the weather in Oslo?")
+        await talk.send("response.create")
+        await talk.until("response.output_audio.delta")
+        written_down.set()
+        said, called = (await talk.until("response.done"))["response"]["output"]
+        assert (said["content"][0]["transcript"], called["arguments"]) == ("I look.", '{"city": "Oslo"}')
 
 
 async def test_thirty_sessions_never_mix() -> None:
