@@ -269,4 +269,5 @@ async def _writer(table: Table, location: Location, settings: Settings, lock: Wr
         checkpoint_interval=settings.storage.checkpoint_interval,
         guard=lock.check,
         fenced=lock.expires,
+        retention_hours=settings.storage.vacuum_hours,
     )

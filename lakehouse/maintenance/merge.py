@@ -24,7 +24,7 @@ from lakehouse.tables.file_replacement import (
     DataFile,
     FileReplacement,
     NewFile,
-    data_files,
+    newest_files,
     run_path,
     scan_files,
     write_file,
@@ -80,7 +80,8 @@ def merge_step(uri: str, store: ObjectStore, table: Table, policy: MergePolicy) 
 
     Repeated steps terminate: each leaves fewer small files, and no step is made for fewer than `min_tail_files`.
     """
-    tail, runs = _plan(data_files(uri, table), table, policy)
+    version, files = newest_files(uri, table)
+    tail, runs = _plan(files, table, policy)
     if not tail:
         return None
     key = sort_key(table)
@@ -90,7 +91,7 @@ def merge_step(uri: str, store: ObjectStore, table: Table, policy: MergePolicy) 
     fresh = pl.concat(scan_files(uri, part, table).collect().rechunk() for part in parts)
     fresh = fresh.sort(key, maintain_order=True)
     written: list[NewFile] = []
-    run = uuid.uuid4().hex
+    new_run = uuid.uuid4().hex
     for low, high in _ranges(uri, table, fresh, runs, cut, policy.file_rows):
         frames = [fresh.filter(_within(cut, low, high))]
         frames += [
@@ -99,8 +100,8 @@ def merge_step(uri: str, store: ObjectStore, table: Table, policy: MergePolicy) 
         merged = pl.concat(frames).sort(key, maintain_order=True)
         for piece in merged.iter_slices(policy.file_rows):
             if piece.height:
-                written.append(write_file(store, run_path(run, len(written)), piece, table))
-    return FileReplacement([*tail, *(file for files in runs for file in files)], written, data_change=False)
+                written.append(write_file(store, run_path(new_run, len(written)), piece, table))
+    return FileReplacement([*tail, *(file for run in runs for file in run)], written, data_change=False, version=version)
 
 
 def _plan(files: Sequence[DataFile], table: Table, policy: MergePolicy) -> tuple[list[DataFile], list[list[DataFile]]]:
@@ -155,17 +156,21 @@ def _ranges(
 def _touching(
     runs: Sequence[Sequence[DataFile]], cut: Sequence[str], low: Bound | None, high: Bound | None
 ) -> Iterator[list[DataFile]]:
-    """For each run, the files that may have rows of a range, by the first column of the key."""
-    column = cut[0]
+    """For each run, the files that may have rows of a range."""
     for run in runs:
-        files = [
-            file
-            for file in run
-            if (low is None or file.high[column] is None or file.high[column] >= low[0])
-            and (high is None or file.low[column] is None or file.low[column] <= high[0])
-        ]
+        files = [file for file in run if _may_touch(file, cut, low, high)]
         if files:
             yield files
+
+
+def _may_touch(file: DataFile, cut: Sequence[str], low: Bound | None, high: Bound | None) -> bool:
+    """Whether a file's bounds leave it open. Those of the second column count if the first has one value in the file: else
+    each range of an account with many files would read all of them."""
+    least, most = [file.low.get(column) for column in cut], [file.high.get(column) for column in cut]
+    if least[0] is None or most[0] is None:
+        return True
+    known = len(cut) if least[0] == most[0] and None not in (*least, *most) else 1
+    return (low is None or tuple(most[:known]) >= low[:known]) and (high is None or tuple(least[:known]) <= high[:known])
 
 
 def _within(cut: Sequence[str], low: Bound | None, high: Bound | None) -> pl.Expr:

@@ -18,7 +18,7 @@ from lakehouse.tables.file_replacement import (
     DataFile,
     FileReplacement,
     NewFile,
-    data_files,
+    newest_files,
     run_path,
     scan_files,
     write_file,
@@ -35,7 +35,7 @@ def expire_events(
 
     ``projected``: events up to this ``seq`` are in their tables. ``live``: ids of jobs in memory, whose events stay.
     """
-    files = data_files(uri, JOB_EVENTS)
+    version, files = newest_files(uri, JOB_EVENTS)
     # All events of a job have the job's ``created_at``, and the job does not end before that time.
     old = [file for file in files if file.low["created_at"] is not None and file.low["created_at"] < before]
     if not old:
@@ -63,4 +63,4 @@ def expire_events(
         removed.append(file)
         if remaining.height:
             added.append(write_file(store, run_path(run, len(added)), remaining, JOB_EVENTS))
-    return removed_rows, FileReplacement(removed, added, data_change=True) if removed else None
+    return removed_rows, FileReplacement(removed, added, data_change=True, version=version) if removed else None

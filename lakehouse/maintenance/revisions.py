@@ -17,6 +17,7 @@ from lakehouse.tables.file_replacement import (
     FileReplacement,
     NewFile,
     data_files,
+    newest_files,
     run_path,
     scan_files,
     write_file,
@@ -46,7 +47,8 @@ def expire_revisions(uri: str, store: ObjectStore, table: Table, gone: pl.DataFr
     removed: list[DataFile] = []
     added: list[NewFile] = []
     removed_rows = 0
-    for file in _touched(data_files(uri, table), gone["id"]):
+    version, files = newest_files(uri, table)
+    for file in _touched(files, gone["id"]):
         keys = scan_files(uri, [file], table).select("id", "revision").collect()
         if not _old(keys, gone).any():
             continue
@@ -56,7 +58,7 @@ def expire_revisions(uri: str, store: ObjectStore, table: Table, gone: pl.DataFr
         removed.append(file)
         if remaining.height:
             added.append(write_file(store, run_path(uuid.uuid4().hex, 0), remaining, table))
-    return removed_rows, FileReplacement(removed, added, data_change=True) if removed else None
+    return removed_rows, FileReplacement(removed, added, data_change=True, version=version) if removed else None
 
 
 def _touched(files: list[DataFile], ids: pl.Series) -> list[DataFile]:

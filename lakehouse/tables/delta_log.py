@@ -16,7 +16,7 @@ import orjson
 from deltalake import DeltaTable
 from obstore.store import ObjectStore
 
-from lakehouse.tables.file_replacement import NewFile
+from lakehouse.tables.file_replacement import FileReplacement, NewFile
 from schemas.errors import Conflict
 
 MAX_WRITER_VERSION: Final = 2
@@ -54,30 +54,57 @@ def append(store: ObjectStore, version: int, file: NewFile | None, *, app_id: st
     ``now_ms``: milliseconds since 1970 UTC. Raises obstore.exceptions.AlreadyExistsError if another writer was first; after
     any other error the entry may exist.
     """
-    actions: list[dict[str, Any]] = [
-        {
-            "commitInfo": {
-                "timestamp": now_ms,
-                "operation": "WRITE",
-                "operationParameters": {"mode": "Append", "partitionBy": "[]"},
-                "engineInfo": "fluxions",
-            }
-        },
-        {"txn": {"appId": app_id, "version": txn_version, "lastUpdated": now_ms}},
-    ]
+    actions = [_commit_info(now_ms), {"txn": {"appId": app_id, "version": txn_version, "lastUpdated": now_ms}}]
     if file is not None:
-        actions.append(
-            {
-                "add": {
-                    "path": file.path,
-                    "partitionValues": {},
-                    "size": file.size_bytes,
-                    "modificationTime": now_ms,
-                    "dataChange": True,
-                    "stats": file.stats,
-                }
+        actions.append(_add(file, now_ms, data_change=True))
+    _create(store, version, actions)
+
+
+def append_replacement(store: ObjectStore, version: int, change: FileReplacement, now_ms: int) -> None:
+    """Commit ``change`` as ``version``. The files that it removes must be in the table. Raises as `append`."""
+    actions = [_commit_info(now_ms)]
+    actions += [_add(file, now_ms, data_change=change.data_change) for file in change.added]
+    actions += [
+        {
+            "remove": {
+                "path": file.path,
+                "deletionTimestamp": now_ms,
+                "dataChange": change.data_change,
+                "extendedFileMetadata": True,
+                "partitionValues": {},
+                "size": file.size_bytes,
             }
-        )
+        }
+        for file in change.removed
+    ]
+    _create(store, version, actions)
+
+
+def _commit_info(now_ms: int) -> dict[str, Any]:
+    return {
+        "commitInfo": {
+            "timestamp": now_ms,
+            "operation": "WRITE",
+            "operationParameters": {"mode": "Append", "partitionBy": "[]"},
+            "engineInfo": "fluxions",
+        }
+    }
+
+
+def _add(file: NewFile, now_ms: int, *, data_change: bool) -> dict[str, Any]:
+    return {
+        "add": {
+            "path": file.path,
+            "partitionValues": {},
+            "size": file.size_bytes,
+            "modificationTime": now_ms,
+            "dataChange": data_change,
+            "stats": file.stats,
+        }
+    }
+
+
+def _create(store: ObjectStore, version: int, actions: list[dict[str, Any]]) -> None:
     obstore.put(store, entry_path(version), b"\n".join(map(orjson.dumps, actions)), mode="create")
 
 
@@ -85,11 +112,13 @@ def append(store: ObjectStore, version: int, file: NewFile | None, *, app_id: st
 class LogEntry:
     """The fields of a log entry that concern writers.
 
-    ``txns``: version of each app transaction; ``plain``: whether the entry changes only rows.
+    ``txns``: version of each app transaction. ``plain``: whether the entry changes only rows. ``removes``: whether it
+    removes a file.
     """
 
     txns: dict[str, int]
     plain: bool
+    removes: bool
 
 
 def read_entry(store: ObjectStore, version: int) -> LogEntry | None:
@@ -100,7 +129,8 @@ def read_entry(store: ObjectStore, version: int) -> LogEntry | None:
         return None
     actions = [orjson.loads(line) for line in lines if line.strip()]
     txns = {action["txn"]["appId"]: int(action["txn"]["version"]) for action in actions if "txn" in action}
-    return LogEntry(txns, not any("protocol" in action or "metaData" in action for action in actions))
+    plain = not any("protocol" in action or "metaData" in action for action in actions)
+    return LogEntry(txns, plain, any("remove" in action for action in actions))
 
 
 def check_appendable(table: DeltaTable) -> None:

@@ -55,16 +55,26 @@ class NewFile:
 
 @dataclass(frozen=True, slots=True)
 class FileReplacement:
-    """Files to remove from a table and files to add. ``data_change`` is false if the rows are the same."""
+    """Files to remove from a table and files to add. ``data_change`` is false if the rows are the same.
+
+    ``version``: of the table in which the files to remove were seen.
+    """
 
     removed: Sequence[DataFile]
     added: Sequence[NewFile]
     data_change: bool
+    version: int
+
+
+def newest_files(uri: str, table: Table) -> tuple[int, list[DataFile]]:
+    """(the newest version, its files in the order of Delta's log). Blocks."""
+    handle = open_table(uri)
+    return handle.version(), files_of(handle, table)
 
 
 def data_files(uri: str, table: Table) -> list[DataFile]:
     """The files of the newest version, in the order of Delta's log. Blocks."""
-    return files_of(open_table(uri), table)
+    return newest_files(uri, table)[1]
 
 
 def files_of(handle: DeltaTable, table: Table) -> list[DataFile]:

@@ -74,11 +74,12 @@ class TableWriter:
         checkpoint_interval: int,
         guard: Callable[[], None] = _allow,
         fenced: bool = False,
+        retention_hours: int | None = None,
     ) -> TableWriter:
         """Open the table, which is created if it does not exist.
 
         ``guard`` is called before every commit; an exception of ``guard`` prevents the commit. ``fenced``: whether
-        another process may become the writer, which then stops this writer.
+        another process may become the writer, which then stops this writer. ``retention_hours``: see `DeltaWriter`.
 
         Raises Conflict for a table of another version of this program.
         """
@@ -87,7 +88,13 @@ class TableWriter:
             delta_writer = await asyncio.get_running_loop().run_in_executor(
                 thread,
                 lambda: DeltaWriter(
-                    table, location, app_id=app_id, checkpoint_interval=checkpoint_interval, guard=guard, fenced=fenced
+                    table,
+                    location,
+                    app_id=app_id,
+                    checkpoint_interval=checkpoint_interval,
+                    guard=guard,
+                    fenced=fenced,
+                    retention_hours=retention_hours,
                 ),
             )
         except BaseException:

@@ -95,7 +95,7 @@ def test_deletions_and_replaced_files_of_a_paused_writer_never_land(tmp_path: Pa
     added: list[NewFile] = []
     pause.meanwhile = lambda: writer(tmp_path)
     with pytest.raises(CommitError):
-        third.replace_files(FileReplacement(removed, added, data_change=True))
+        third.replace_files(FileReplacement(removed, added, data_change=True, version=third.version))
     assert ids(tmp_path) == [1, 2]
 
 
