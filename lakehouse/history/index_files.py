@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -111,6 +112,7 @@ def _unpack(record: Record) -> RowIndex:
     return RowIndex(accounts=names, values=record.values["values"], is_mapped=True, **found)  # type: ignore[arg-type]
 
 
+@cache
 def _hash() -> int:
     """A hash as indexes have them: they are the same in one version of Polars only."""
     return int(hashes(pl.Series(["fluxions"]))[0])

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
+import orjson
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -29,8 +30,8 @@ Row = dict[str, Any]
 
 ROWS: Final = 32
 """Rows of a block."""
-MAX_BLOCKS: Final = 4
-"""Rows in more blocks are read from Parquet by way of the cache of row groups, which is faster when they are read again."""
+MAX_BLOCKS: Final = 32
+"""Rows in more blocks are read from Parquet, by way of the cache of row groups. A page of 20 rows reads at most 20."""
 BUILD_ROWS: Final = 512 * ROWS
 """Rows that are read at once to make blocks of."""
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -78,7 +79,7 @@ class RowBlocks:
         return lines
 
     def _row(self, line: bytes) -> Row:
-        row: Row = json.loads(line)
+        row: Row = orjson.loads(line)
         for name in self.times:
             if row[name] is not None:
                 row[name] = _EPOCH + dt.timedelta(microseconds=row[name])
@@ -86,14 +87,14 @@ class RowBlocks:
 
 
 class FileRows:
-    """The blocks of one data file, opened when they are first there."""
+    """The blocks of one data file. Those that are there already are opened at once, so that no read waits for it."""
 
     def __init__(self, files: RowBlockFiles, uri: str, frames: Callable[[], Iterator[pl.DataFrame]]) -> None:
         """``frames``: reads the rows of the file, as `RowBlocks.of` takes them."""
         self._files = files
         self._uri = uri
         self._frames = frames
-        self._blocks: RowBlocks | None = None
+        self._blocks = files.stored(uri)
 
     def few(self, numbers: NDArray[np.int64]) -> list[Row] | None:
         """The rows of ``numbers``, in that order; None if they are in too many blocks, or while these are not made."""
@@ -116,11 +117,16 @@ class RowBlockFiles:
         self._builder = ThreadPoolExecutor(1, thread_name_prefix="row-blocks")
         self._is_closed = False
 
+    def stored(self, uri: str) -> RowBlocks | None:
+        """The blocks of a data file; None while they are not made."""
+        found = self._files.open(uri, self._form)
+        return None if found is None else found[0]
+
     def of(self, uri: str, frames: Callable[[], Iterator[pl.DataFrame]]) -> RowBlocks | None:
         """The blocks of a data file; None while they are not made, which is then started with the rows of ``frames``."""
-        found = self._files.open(uri, self._form)
+        found = self.stored(uri)
         if found is not None:
-            return found[0]
+            return found
         with self._lock:
             if uri not in self._pending and not self._is_closed:
                 self._pending.add(uri)

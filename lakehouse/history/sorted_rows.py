@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from lakehouse.history.table_parts import TablePart
 
+NEAR_ROWS = 64
+"""A page within so many rows of the first or the last one of a list is taken from the ends of all runs."""
 _NO_POSITIONS = np.empty(0, np.int64)
 
 
@@ -141,16 +143,29 @@ def page(ranges: Sequence[RankRange], offset: int, limit: int, *, descending: bo
     start, end = (max(0, total - offset - limit), total - offset) if descending else (offset, min(total, offset + limit))
     if start >= end:
         return []
-    count = end - start
     found: list[tuple[int, int, int, int]] = []
-    for source, (part, first) in enumerate(zip(ranges, _frontier(ranges, start), strict=True)):
-        index = part.run.part.index
-        positions = part.run.positions(first, min(part.end, first + count))
+    skip, near = _near(ranges, start, end)
+    for source, (run, first, last) in enumerate(near):
+        index, positions = run.part.index, run.positions(first, last)
         times, ids = index.created[positions].tolist(), index.ids[positions].tolist()
         found += zip(times, ids, [source] * len(positions), positions.tolist(), strict=True)
     found.sort()
-    rows = [Found(source, position) for _, _, source, position in found[:count]]
+    rows = [Found(source, position) for _, _, source, position in found[skip:][: end - start]]
     return rows[::-1] if descending else rows
+
+
+def _near(ranges: Sequence[RankRange], start: int, end: int) -> tuple[int, list[tuple[SortedRows, int, int]]]:
+    """Rows that contain rows ``start`` to ``end`` of the merge: how many of them come before ``start``, and for each range
+    (run, first rank, end of ranks)."""
+    to_newest = sum(map(len, ranges)) - start
+    if to_newest <= NEAR_ROWS:
+        # The newest rows of the merge are among the newest of each range. To read some more is faster than a search.
+        near = [(c.run, max(c.start, c.end - to_newest), c.end) for c in ranges]
+        return sum(last - first for _, first, last in near) - to_newest, near
+    if end <= NEAR_ROWS:
+        return start, [(c.run, c.start, min(c.end, c.start + end)) for c in ranges]
+    firsts = zip(ranges, _frontier(ranges, start), strict=True)
+    return 0, [(c.run, first, min(c.end, first + end - start)) for c, first in firsts]
 
 
 def _frontier(ranges: Sequence[RankRange], rank: int) -> list[int]:

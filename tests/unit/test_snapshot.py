@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import polars as pl
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.history import snapshot as snapshots
+from lakehouse.history import sorted_rows
 from lakehouse.history.row_group_cache import RowGroupCache
 from lakehouse.history.snapshot import Row, Snapshot
 from lakehouse.history.sorted_rows import RankRange, SortedRows, page, ranks_between
@@ -143,6 +145,7 @@ def test_rows_of_the_tail_replace_those_of_the_snapshot(tmp_path: Path) -> None:
     bounds=st.tuples(st.none() | st.integers(0, 6), st.none() | st.integers(0, 6)),
     voice=st.none() | st.sampled_from("xyw"),
     descending=st.booleans(),
+    near=st.sampled_from([0, 3, sorted_rows.NEAR_ROWS]),
 )
 def test_pages_are_slices_of_the_sorted_whole(
     parts: list[list[tuple[int, str]]],
@@ -151,6 +154,7 @@ def test_pages_are_slices_of_the_sorted_whole(
     bounds: tuple[int | None, int | None],
     voice: str | None,
     descending: bool,
+    near: int,
 ) -> None:
     """Times repeat, fall back and cross over between parts; ids are dealt out in turn."""
     rows = [
@@ -174,6 +178,7 @@ def test_pages_are_slices_of_the_sorted_whole(
     chosen = [run.where(voice) for run in runs] if voice else runs
     clips = [ranks_between(run, *(None if m is None else microseconds(m) for m in (since, until))) for run in chosen]
     assert sum(map(len, clips)) == len(expected)
-    found = page(clips, offset, limit, descending=descending)
+    with mock.patch.object(sorted_rows, "NEAR_ROWS", near):
+        found = page(clips, offset, limit, descending=descending)
     ids = [int(chosen[f.source].part.index.ids[f.position]) for f in found]
     assert ids == [row_id for _, row_id in expected[offset : offset + limit]]
