@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from lakehouse.history.index_files import IndexFiles
 from lakehouse.history.row_group_cache import RowGroupCache
 from lakehouse.history.snapshot import Snapshot
+from lakehouse.history.table_parts import TablePart
 from lakehouse.history.tail import AccountView, Tail
 from lakehouse.ledger.change_log import Changes, Position
+from schemas.domain import Seconds
 from schemas.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,14 @@ REFRESH_ROWS = 1024
 """After this many acknowledged rows a new snapshot is opened in the background."""
 REFRESH_SECS = 300.0
 """After this time a new snapshot is opened. The time must be well below the time for which vacuum keeps old files."""
+
+
+AHEAD_SECS: Final[Seconds] = 60.0
+AHEAD_ROWS: Final = 16_384
+"""So long a new snapshot waits for what is built ahead of it, and while no more rows than these were acknowledged."""
+
+BuildAhead = Callable[[str, Sequence[TablePart]], Sequence[Future[None]]]
+"""Starts to build what queries of a snapshot use, given the table and the snapshot's parts. Returns what is being built."""
 
 
 class ChangeSource(Protocol):
@@ -56,6 +67,8 @@ class Follower:
         self._source = source
         self._cache = cache
         self._indexes = indexes
+        self.build_ahead: BuildAhead | None = None
+        """Called before a new snapshot takes the place of one."""
         self._state: _State | None = None
         self._next: _State | None = None
         self._refresh: asyncio.Task[None] | None = None
@@ -125,10 +138,27 @@ class Follower:
 
     async def _prepare(self, previous: Snapshot) -> None:
         try:
-            self._next = await self._open(previous)
+            state = await self._open(previous)
+            if await self._is_built_ahead(state.snapshot):
+                state = await self._open(state.snapshot)
+            self._next = state
         except Exception:
             # The present snapshot stays correct, with more rows over it; the next read tries again.
             log.exception("opening a newer snapshot of %s failed", self._table)
+
+    async def _is_built_ahead(self, snapshot: Snapshot) -> bool:
+        """Whether anything was built for ``snapshot``, which took a while."""
+        if self.build_ahead is None:
+            return False
+        building = await asyncio.to_thread(self.build_ahead, self._table, snapshot.parts)
+        waiting = {asyncio.wrap_future(one) for one in building}
+        until = time.monotonic() + AHEAD_SECS
+        while waiting and time.monotonic() < until and self._rows_since() < AHEAD_ROWS:
+            _, waiting = await asyncio.wait(waiting, timeout=min(1.0, AHEAD_SECS))
+        return bool(building)
+
+    def _rows_since(self) -> int:
+        return self._state.tail.num_rows if self._state else 0
 
     async def _open(self, previous: Snapshot | None) -> _State:
         return await self._opened((await self._source.changes({self._table: None}))[self._table], previous)

@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeVar
 import numpy as np
 import polars as pl
 
-from lakehouse.history.follower import ChangeSource, Follower
+from lakehouse.history.follower import BuildAhead, ChangeSource, Follower
 from lakehouse.history.index_files import IndexFiles
 from lakehouse.history.row_group_cache import DEFAULT_BYTES, RowGroupCache
 from lakehouse.history.row_index import hashes
@@ -72,6 +72,11 @@ class History:
             name: Follower(name, location.table_uri(name), source, cache, _index_files(index_folder, name))
             for name in INDEX_SPECS
         }
+
+    def build_ahead(self, build: BuildAhead) -> None:
+        """Have ``build`` ready what it needs of each new snapshot, before reads get that snapshot."""
+        for follower in self._followers.values():
+            follower.build_ahead = build
 
     async def run(self) -> None:
         """Remove cached indexes of erased rows every hour, and at once when it starts. Runs until it is cancelled."""

@@ -18,7 +18,7 @@ from typing import Any
 from lakehouse.search.index_builder import build
 from lakehouse.search.part_index import PartIndex
 from lakehouse.search.postings import SEARCH_INDEX, Postings
-from lakehouse.search.protocols import RowPart
+from lakehouse.search.protocols import IndexMaker, RowPart
 from lakehouse.search.shown_rows import SHOWN
 from lakehouse.storage.derived_files import DerivedFiles
 
@@ -44,9 +44,13 @@ class IndexCache:
     at a time, in all processes that share ``folder``.
     """
 
-    def __init__(self, max_bytes: int = DEFAULT_BYTES, folder: Path | None = None) -> None:
-        """``folder``: where indexes of files are stored, in a folder for each table; None keeps them in memory."""
+    def __init__(self, max_bytes: int = DEFAULT_BYTES, folder: Path | None = None, maker: IndexMaker | None = None) -> None:
+        """``folder``: where indexes of files are stored, in a folder for each table; None keeps them in memory.
+
+        ``maker`` makes those in ``folder``; None makes them on a thread.
+        """
         self._max_bytes = max_bytes
+        self._maker = maker
         self._files: Mapping[str, DerivedFiles] = {name: DerivedFiles(folder / name) for name in SHOWN} if folder else {}
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._gone: deque[int] = deque()
@@ -72,13 +76,18 @@ class IndexCache:
         segments = self._files[table].open(part.uri, SEARCH_INDEX)
         return self._put_mapped(part, segments) if segments is not None else None
 
-    def start_building(self, table: str, part: RowPart) -> None:
-        """Build the index on a thread, unless it exists, is being built, or is too large. Rows in no file get none."""
+    def start_building(self, table: str, part: RowPart) -> Future[None] | None:
+        """Build the index on a thread, unless it exists, is too large, or is being built. Rows in no file get none.
+
+        Returns what is done when it is built; None if it is not being built.
+        """
         key = _key(part)
-        if part.files:
-            with self._lock:
-                if key not in self._pending and self._entry(key) is None and not self._is_closed:
-                    self._pending[key] = self._builder.submit(self._make, key, table, part)
+        if not part.files:
+            return None
+        with self._lock:
+            if key not in self._pending and self._entry(key) is None and not self._is_closed:
+                self._pending[key] = self._builder.submit(self._make, key, table, part)
+            return self._pending.get(key)
 
     def wait(self, timeout_secs: float | None = None) -> None:
         """Wait until no index is being built. Raises TimeoutError if one takes longer than ``timeout_secs``. Blocks."""
@@ -91,11 +100,15 @@ class IndexCache:
         """Build no more indexes: a process does not end before its threads, and waits for the present index only."""
         with self._lock:
             self._is_closed = True
+        if self._maker is not None:
+            self._maker.close()
         self._builder.shutdown(wait=False, cancel_futures=True)
 
     def _make(self, key: int, table: str, part: RowPart) -> None:
         try:
-            if part.uri is None or table not in self._files or not self._store(table, part.uri, part):
+            if part.uri is not None and table in self._files and self._store(table, part.uri, part):
+                return
+            if not self._is_closed:
                 # Rows that are in memory are shown from there, and are not held twice.
                 index = _built_within(part, SHOWN[table] if part.uri else (), self._max_bytes)
                 self._put(part, index, index.num_bytes if index else 0)
@@ -105,13 +118,19 @@ class IndexCache:
         finally:
             with self._lock:
                 del self._pending[key]
+                is_last = not self._pending
+            if is_last and self._maker is not None:
+                self._maker.rest()
 
     def _store(self, table: str, uri: str, part: RowPart) -> bool:
         """Whether the index of a file could be stored."""
         try:
+            if self._maker is not None:
+                self._maker.make(table, uri)
             self._put_mapped(part, self._files[table].load(uri, SEARCH_INDEX, lambda: build(part, SHOWN[table])))
         except (OSError, ValueError):
-            log.exception("the search index of %s cannot be stored", uri)
+            if not self._is_closed:
+                log.exception("the search index of %s cannot be stored", uri)
             return False
         return True
 

@@ -121,6 +121,22 @@ class RowSource(Protocol):
         ...
 
 
+class IndexMaker(Protocol):
+    """Makes the indexes of data files elsewhere than on the calling thread."""
+
+    def make(self, table: str, uri: str) -> None:
+        """Store the index of a data file where `DerivedFiles` finds it, unless it is there. Blocks. Raises OSError."""
+        ...
+
+    def rest(self) -> None:
+        """There is no more to make for now. Blocks for a moment."""
+        ...
+
+    def close(self) -> None:
+        """Give up what is being made, and make no more. May be called from any thread."""
+        ...
+
+
 def slices(run: SortedRun, end: int | None = None) -> Iterator[Positions]:
     """Positions of the rows of ``run`` below rank ``end``, newest first, in slices that double.
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -17,8 +20,10 @@ from lakehouse.search.index_cache import DEFAULT_BYTES, IndexCache
 from lakehouse.search.merge_newest import Key, Match, Stream, indexed, newest, stream
 from lakehouse.search.part_index import PartIndex
 from lakehouse.search.protocols import (
+    IndexMaker,
     Positions,
     Row,
+    RowPart,
     RowSource,
     SortedRun,
     SpanRun,
@@ -29,7 +34,10 @@ from lakehouse.search.protocols import (
 from lakehouse.search.shown_rows import SHOWN, read_shown, with_keys
 from lakehouse.search.snippet import snippet, snippets
 from lakehouse.search.websearch import Query, parse
+from schemas.domain import Seconds
 
+AHEAD_WITHIN_SECS: Final[Seconds] = 3600.0
+"""After a search of a table, indexes of its new files are built before they are asked for, for this time."""
 TURN, TRANSCRIPTION, TTS = "conversation_turn", "transcription", "tts"
 FROM_NEWEST: Mapping[str, Key | None] = {TURN: None, TRANSCRIPTION: None, TTS: None}
 """All kinds of hits, each from its newest on."""
@@ -54,15 +62,38 @@ class Search:
     They raise InvalidParameter for a query over its limits. A query of stop words alone finds nothing.
     """
 
-    def __init__(self, source: RowSource, *, index_bytes: int = DEFAULT_BYTES, index_folder: Path | None = None) -> None:
-        """``index_folder``: where indexes of files are stored, for all readers of this machine; None: in memory."""
+    def __init__(
+        self,
+        source: RowSource,
+        *,
+        index_bytes: int = DEFAULT_BYTES,
+        index_folder: Path | None = None,
+        index_maker: IndexMaker | None = None,
+    ) -> None:
+        """``index_folder``: where indexes of files are stored, for all readers of this machine; None: in memory.
+
+        ``index_maker``: makes indexes for that folder; None makes them on a thread.
+        """
         self._source = source
         self._columns = DecodedColumnCache()
-        self._indexes = IndexCache(index_bytes, index_folder)
+        self._indexes = IndexCache(index_bytes, index_folder, index_maker)
+        self._searched_at: dict[str, float] = {}
 
     async def wait_until_indexed(self) -> None:
         """Wait until the indexes that earlier queries started are built. Without them queries take longer."""
         await asyncio.to_thread(self._indexes.wait)
+
+    def build_ahead(self, table: str, parts: Sequence[RowPart]) -> list[Future[None]]:
+        """Build the indexes of files that a new snapshot has, if its table was searched lately: what is being built.
+
+        So the first query of that snapshot need not scan what a merge wrote.
+        """
+        searched_at = self._searched_at.get(table)
+        if searched_at is None or time.monotonic() - searched_at > AHEAD_WITHIN_SECS:
+            return []
+        files = [part for part in parts if part.uri is not None and self._indexes.of(table, part) is None]
+        started = (self._indexes.start_building(table, part) for part in files)
+        return [future for future in started if future is not None]
 
     def close(self) -> None:
         """Build no more indexes."""
@@ -114,6 +145,7 @@ class Search:
     @contextmanager
     def _searched(self, table: str, view: View) -> Iterator[_Searched]:
         """``view`` with its indexes. Those that are missing are started once the query is answered, newest rows first."""
+        self._searched_at[table] = time.monotonic()
         indexes = [self._indexes.of(table, run.part) for run in view.runs]
         yield _Searched(view.runs, indexes, SHOWN[table], self._columns)
         missing = [run for run, index in zip(view.runs, indexes, strict=True) if index is None]

@@ -41,6 +41,7 @@ from serve.services.realtime import Realtime
 from serve.services.recorded_consents import RecordedConsents
 from serve.services.remote_submissions import RemoteSubmissions
 from serve.services.render_files import RenderFiles
+from serve.services.search_index_process import SearchIndexProcess
 from serve.services.speaker_registry import SpeakerRegistry
 from serve.services.speech import Speech
 from serve.services.spoken_chars import SpokenChars
@@ -124,6 +125,8 @@ class Services:
             cache_bytes=settings.storage.read_cache_bytes,
             index_folder=index_folder,
         )
+        search = Search(history, index_folder=index_folder, index_maker=SearchIndexProcess(index_folder))
+        history.build_ahead(search.build_ahead)
         archives = ArchiveReader(Location.of(settings))
         secrets = WebhookSecrets(secret)
         admission = JobAdmission(settings.limits, ledger.jobs)
@@ -153,7 +156,7 @@ class Services:
             ),
             stored_answers=StoredAnswers(objects, secret),
             history=history,
-            search=Search(history, index_folder=index_folder),
+            search=search,
             shared_files=SharedFiles(Location.of(settings), objects, dt.timedelta(hours=settings.storage.orphan_hours)),
             archives=archives,
             anonymous=AnonymousLimits(settings.speech),
