@@ -60,6 +60,10 @@ def history(
         str | None, typer.Option("--postgres", help="DSN of a PostgreSQL to compare with; its tables are replaced.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Repetitions of each query.")] = 40,
+    narrow: Annotated[
+        bool,
+        typer.Option("--narrow", help="Digests and keys that are the same in all rows: a hundred million fit on a disk."),
+    ] = False,
     folder: Annotated[
         Path | None, typer.Option(help="Empty folder for the tables [a temporary one].", show_default=False)
     ] = None,
@@ -72,7 +76,7 @@ def history(
     from benchmarks.storage.history import measure
 
     with tempfile.TemporaryDirectory(prefix="fluxions-bench-", dir=folder) as home:
-        found = measure(home, rows, rounds, postgres, note)
+        found = measure(home, rows, rounds, postgres, note, narrow=narrow)
     print_measures(f"{rows} transcriptions, {rounds} rounds", found, as_json=as_json)
 
 

@@ -70,10 +70,10 @@ class Timings:
                 yield Measure(f"{name}, p50 of PostgreSQL's", ratio, "times")
 
 
-def measure(folder: str, num_rows: int, rounds: int, dsn: str | None, note: Note) -> list[Measure]:
+def measure(folder: str, num_rows: int, rounds: int, dsn: str | None, note: Note, *, narrow: bool = False) -> list[Measure]:
     """Build ``num_rows`` under ``folder``, ask ``rounds`` times each. Raises RuntimeError if answers differ."""
     note(f"writing {num_rows} transcriptions and as many renders and conversations again")
-    data = history_rows.build(folder, num_rows)
+    data = history_rows.build(folder, num_rows, narrow=narrow)
     with _postgres(dsn) as connection:
         if connection is not None:
             note("copying the same rows to PostgreSQL")
@@ -89,12 +89,12 @@ async def _measure(folder: str, data: Data, rounds: int, connection: psycopg.Con
     first = History(Location(folder, fsync=False), IdleLedger(), index_folder=indexes)
     found = [one async for one in _opened(first, "build indexes and open")]
     began = time.perf_counter()
-    for name in _COLUMNS:
-        # A read of one row starts the row blocks of its file; eight reads for each file reach nearly all.
-        for number in range(0, len(data.accounts[name]), history_rows.FILE_ROWS // 8):
-            await first.get(name, data.names[int(data.accounts[name][number])], number + 1)
+    # Once without the clock, so that the row blocks of all files that are asked for are made.
+    for asked in _rounds(first, data, rounds):
+        for question in asked:
+            await question.ours()
     await first.wait_until_stored()
-    found.append(Measure("making row blocks", time.perf_counter() - began, "s"))
+    found.append(Measure("asking once and making row blocks", time.perf_counter() - began, "s"))
     await first.close()
     del first
     gc.collect()
@@ -108,14 +108,10 @@ async def _measure(folder: str, data: Data, rounds: int, connection: psycopg.Con
     found.append(Measure("keys in mapped files", mapped / 2**20, "MiB"))
     found.append(Measure("memory of the process for it", held / 2**20, "MiB"))
     timings = Timings()
-    cold = History(Location(folder, fsync=False), IdleLedger(), cache_bytes=0)
-    choose = random.Random(3)  # noqa: S311 - a fixed choice of questions, not a secret
-    small = data.small_accounts(64)
-    for number in range(rounds + 1):
-        for question in _questions(history, data, choose, HEAVY[number % len(HEAVY)], choose.choice(small)):
-            # The first round warms caches and connection on both sides.
-            await _ask(question, connection, timings if number else Timings())
-        for question in _cold_questions(cold, HEAVY[number % len(HEAVY)]):
+    cold = History(Location(folder, fsync=False), IdleLedger(), cache_bytes=0, index_folder=indexes)
+    for number, asked in enumerate(_rounds(history, data, rounds)):
+        # The first round warms caches and connection on both sides.
+        for question in (*asked, *_cold_questions(cold, HEAVY[number % len(HEAVY)])):
             await _ask(question, connection, timings if number else Timings())
     await history.close()
     await cold.close()
@@ -145,6 +141,14 @@ async def _ask(question: Question, connection: psycopg.Connection[Any] | None, t
         timings.different[question.name] = timings.different.get(question.name, 0) + 1
 
 
+def _rounds(history: History, data: Data, rounds: int) -> Iterator[list[Question]]:
+    """The questions of each round, and of one more in front: the same in each call."""
+    choose = random.Random(3)  # noqa: S311 - a fixed choice of questions, not a secret
+    small = data.small_accounts(64)
+    for number in range(rounds + 1):
+        yield list(_questions(history, data, choose, HEAVY[number % len(HEAVY)], choose.choice(small)))
+
+
 def _questions(history: History, data: Data, choose: random.Random, heavy: str, small: str) -> Iterator[Question]:
     own = data.ids("transcriptions", heavy)
     yield _get(history, heavy, int(own[choose.randrange(len(own))]))
@@ -162,7 +166,7 @@ def _questions(history: History, data: Data, choose: random.Random, heavy: str, 
 
 
 def _cold_questions(cold: History, heavy: str) -> Iterator[Question]:
-    """Queries to a reader without a row cache, so that each answer decodes its rows from the files."""
+    """Queries to a reader without a cache of row groups, so that each answer decodes its rows from files."""
     yield _list(cold, "list, heavy, nothing cached", "transcriptions", heavy, 1)
     yield _list(cold, "status, heavy, nothing cached", "transcriptions", heavy, 1, "failed")
     yield _list(cold, "voice, heavy, nothing cached", "tts_renders", heavy, 1, "voice-3")

@@ -32,10 +32,14 @@ SMALL_ROWS = range(20, 200)
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The built tables. ``accounts``: by row, index into ``names``; ids are 1 to the number of rows, in order of time."""
+    """The built tables. ``accounts``: by row, index into ``names``; ids are 1 to the number of rows, in order of time.
+
+    ``narrow``: whether digests and keys are the same in all rows, so that files are small and quickly written.
+    """
 
     names: list[str]
     accounts: dict[str, NDArray[np.int32]]
+    narrow: bool = False
 
     def ids(self, name: str, account: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.accounts[name] == self.names.index(account)) + 1
@@ -51,7 +55,7 @@ def created_us(ids: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     return FIRST_DAY_US + (ids * (SPREAD_US // total)) // 1000 * 1000
 
 
-def build(root: str, num_rows: int) -> Data:
+def build(root: str, num_rows: int, *, narrow: bool = False) -> Data:
     """Write ``transcriptions`` of ``num_rows``, ``tts_renders`` and ``conversations`` of a tenth each, under ``root``."""
     random = np.random.default_rng(7)
     num_others = max(20, num_rows // 500)
@@ -61,10 +65,10 @@ def build(root: str, num_rows: int) -> Data:
     accounts: dict[str, NDArray[np.int32]] = {}
     for name, count in _counts(num_rows).items():
         accounts[name] = random.choice(len(names), count, p=shares).astype(np.int32)
-        for frame in frames(Data(names, accounts), name):
+        for frame in frames(Data(names, accounts, narrow), name):
             data = frame.to_arrow().cast(table(name).schema)
             write_deltalake(f"{root}/tables/{name}", data, mode="append", writer_properties=WRITER_PROPERTIES)
-    return Data(names, accounts)
+    return Data(names, accounts, narrow)
 
 
 def frames(data: Data, name: str) -> Iterator[pl.DataFrame]:
@@ -74,17 +78,18 @@ def frames(data: Data, name: str) -> Iterator[pl.DataFrame]:
     for start in range(0, len(order), FILE_ROWS):
         rows = order[start : start + FILE_ROWS]
         owners = pl.Series(data.names, dtype=pl.String).gather(of_row[rows])
-        yield _frame(name, rows.astype(np.int64) + 1, owners, len(order))
+        yield _frame(name, rows.astype(np.int64) + 1, owners, len(order), narrow=data.narrow)
 
 
 def _counts(num_rows: int) -> dict[str, int]:
     return {"transcriptions": num_rows, "tts_renders": num_rows // 10, "conversations": num_rows // 10}
 
 
-def _frame(name: str, ids: NDArray[np.int64], accounts: pl.Series, total: int) -> pl.DataFrame:
+def _frame(name: str, ids: NDArray[np.int64], accounts: pl.Series, total: int, *, narrow: bool) -> pl.DataFrame:
     number = pl.col("id")
     created = pl.Series(created_us(ids, total)).cast(pl.Datetime("us", "UTC"))
-    digits = pl.concat_str([number.hash(seed).cast(pl.String).str.zfill(20).str.slice(4) for seed in range(4)])
+    mixed = [number.hash(seed).cast(pl.String).str.zfill(20).str.slice(4) for seed in range(4)]
+    digits = pl.lit("0" * 64) if narrow else pl.concat_str(mixed)
     voice = pl.format("voice-{}", number % NUM_VOICES)
     failed = number % FAILED_EVERY == 0
     values: dict[str, pl.Expr] = {
