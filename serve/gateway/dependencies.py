@@ -185,7 +185,7 @@ class Services:
             consents=RecordedConsents(settings, ledger.consents, objects),
             conversations=conversations,
             archive_uploads=ArchiveUploads(objects, upload_bytes),
-            archive_results=ArchiveResults(objects, ledger.archives),
+            archive_results=ArchiveResults(objects, ledger.archives, ledger.jobs),
             archive_diffs=ArchiveDiffs(archives, history, objects),
         )
 

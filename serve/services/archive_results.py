@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lakehouse.ledger.interface import ArchiveLedger
+from lakehouse.ledger.interface import ArchiveLedger, JobLedger
 from lakehouse.storage.objects import Objects, at_once
 from lakehouse.storage.result_objects import attempt_key, playback_key, result_objects
 from schemas import wire
@@ -21,6 +21,7 @@ from schemas.api.parsing import first_problem, well_formed
 from schemas.archives import BATCH_FILES, FileEnd, FileOutcome
 from schemas.domain import Job, Outcome, Transcript
 from schemas.errors import InvalidParameter, InvalidRequest
+from serve.services.job_results import may_get_a_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class _PreparedEnd:
     """
 
     end: FileEnd
+    job: Job
     views: dict[str, bytes] = field(default_factory=dict)
     playback: dict[str, bytes] = field(default_factory=dict)
 
@@ -38,9 +40,10 @@ class _PreparedEnd:
 class ArchiveResults:
     """Stores what workers send back for an archive's files."""
 
-    def __init__(self, objects: Objects, archives: ArchiveLedger) -> None:
+    def __init__(self, objects: Objects, archives: ArchiveLedger, jobs: JobLedger) -> None:
         self._objects = objects
         self._archives = archives
+        self._jobs = jobs
 
     async def finish(self, archive_id: int, body: bytes) -> list[FileOutcome]:
         """One outcome for each item, in order.
@@ -57,9 +60,16 @@ class ArchiveResults:
         await self._write(prepared)
         recorded = await self._archives.finish_files(archive_id, [one.end for one in prepared])
         outcomes = dict(zip(map(id, prepared), recorded, strict=True))
-        # A job that was deleted or claimed anew meanwhile must leave no transcript in the store.
-        await at_once(self._objects.delete(key) for one in prepared if outcomes[id(one)].error for key in one.views)
+        await self._remove_refused([one for one in prepared if outcomes[id(one)].error])
         return [outcomes[id(one)] if isinstance(one, _PreparedEnd) else one for one in ends]
+
+    async def _remove_refused(self, refused: Sequence[_PreparedEnd]) -> None:
+        """A job that was deleted or cancelled meanwhile must leave no transcript in the store. One that another worker
+        was given keeps what lies there: it may be that worker's result.
+        """
+        go_on = await at_once(may_get_a_result(self._jobs, one.job) for one in refused)
+        over = [one for one, goes_on in zip(refused, go_on, strict=True) if not goes_on]
+        await at_once(self._objects.delete(key) for one in over for key in one.views)
 
     async def _write(self, prepared: Sequence[_PreparedEnd]) -> None:
         """Write the objects, and flush them together with the playback copies that were sent before."""
@@ -78,7 +88,7 @@ class ArchiveResults:
         if isinstance(job, FileOutcome):
             return job
         if ended.failure is not None:
-            return _PreparedEnd(FileEnd(ended.job_id, ended.lease, ended.failure.value()))
+            return _PreparedEnd(FileEnd(ended.job_id, ended.lease, ended.failure.value()), job)
         key, playback = attempt_key(job, job.attempt), playback_key(job)
         try:
             # Hours of words take a second to parse, so the event loop must not do it.
@@ -87,7 +97,7 @@ class ArchiveResults:
             return FileOutcome(ended.job_id, error=error.code, message=error.message)
         outcome = Outcome.of(transcript, key, playback if copy or await self._objects.exists(playback) else None)
         sent = {playback: bytes(copy)} if copy else {}
-        return _PreparedEnd(FileEnd(ended.job_id, ended.lease, outcome, transcript), views, sent)
+        return _PreparedEnd(FileEnd(ended.job_id, ended.lease, outcome, transcript), job, views, sent)
 
 
 def _parse(body: bytes) -> tuple[list[EndedBody | FileOutcome], list[memoryview]]:

@@ -67,7 +67,7 @@ class JobResults:
         try:
             done = await self._jobs.complete(job_id, lease, outcome, transcript)
         except (Conflict, NotFound):
-            if not await self._goes_on(job):
+            if not await may_get_a_result(self._jobs, job):
                 for key in result_keys(result_key):
                     await self._objects.delete(key)
             raise
@@ -81,12 +81,13 @@ class JobResults:
             self._known.popitem(last=False)
         return job
 
-    async def _goes_on(self, job: Job) -> bool:
-        """Whether the job may get a later result under the same key: a released attempt is not counted, so its number is
-        used again. A deleted or cancelled job gets no result, and must leave no transcript in the store.
-        """
-        try:
-            found = await self._jobs.watch(job.account, job.id, NO_BLOCKS, None, 0)
-        except NotFound:
-            return False
-        return found.status is not JobStatus.FAILED
+
+async def may_get_a_result(jobs: JobLedger, job: Job) -> bool:
+    """Whether the job has, or may get, another result under the key of this attempt: a released attempt is not counted, so
+    its number is used again. A deleted or cancelled job gets no result, and must leave no transcript in the store.
+    """
+    try:
+        found = await jobs.watch(job.account, job.id, NO_BLOCKS, None, 0)
+    except NotFound:
+        return False
+    return found.status not in (JobStatus.FAILED, JobStatus.CANCELLED)
