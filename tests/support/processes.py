@@ -1,4 +1,4 @@
-"""Starts programs for tests, and ends them with all their children however the test ends."""
+"""Starts programs for tests, and ends them with all their children however the test ends, or the whole test run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from typing import Any
 
 import psutil
 
+from tests.support.watchdog import mark
+
 ROOT = Path(__file__).resolve().parents[2]
 RUN_SECS = 120.0
 """Longest a short program may run; it takes seconds even on a machine that has other things to do."""
@@ -30,7 +32,7 @@ def started(
     argv: Sequence[str], *, env: Mapping[str, str] | None = None, stop_secs: float = STOP_SECS, **pipes: Any
 ) -> Iterator[subprocess.Popen[Any]]:
     """A running program, in the project's folder. At the end it is asked to end, and killed after ``stop_secs``."""
-    process = subprocess.Popen(argv, env=env, cwd=ROOT, **pipes)
+    process = subprocess.Popen(argv, env=_marked(env), cwd=ROOT, **pipes)
     try:
         yield process
     finally:
@@ -49,9 +51,9 @@ def started(
                     pipe.close()
 
 
-def left_running(argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+def left_running(argv: Sequence[str], *, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[Any]:
     """A running program that the caller ends, at another place than where it started it."""
-    return subprocess.Popen(argv, **options)
+    return subprocess.Popen(argv, env=_marked(env), **options)
 
 
 @asynccontextmanager
@@ -59,7 +61,7 @@ async def started_async(
     *argv: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT, **pipes: Any
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """As `started`, for asyncio; processes that still run at the end are killed at once."""
-    process = await asyncio.create_subprocess_exec(*argv, env=env, cwd=cwd, **pipes)
+    process = await asyncio.create_subprocess_exec(*argv, env=_marked(env), cwd=cwd, **pipes)
     try:
         yield process
     finally:
@@ -117,6 +119,10 @@ def s3_environment(endpoint: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ALLOW_HTTP": "true",
     }
+
+
+def _marked(env: Mapping[str, str] | None) -> dict[str, str]:
+    return {**(os.environ if env is None else env), **mark()}
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
+from runtime.children import module_env
 from tests.support.processes import RUN_SECS, started
 from tests.support.source_tree import ROOT, parsed, paths
 
@@ -50,6 +53,31 @@ def test_it():
 """
     code, out = suite(tmp_path, source, before="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)")
     assert code == pytest.ExitCode.OK, out
+
+
+STARTS = """
+import subprocess, sys, time
+from tests.support.processes import started
+family = "import subprocess, time; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid, flush=True); time.sleep(600)"
+with started([sys.executable, "-c", family], stdout=subprocess.PIPE, start_new_session=True) as one:
+    print(one.pid, int(one.stdout.readline()), flush=True)
+    time.sleep(600)
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_programs_end_with_a_suite_that_is_killed(number: signal.Signals) -> None:
+    argv = [sys.executable, "-c", STARTS]
+    with started(argv, env=module_env(), stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        family = [psutil.Process(int(pid)) for pid in killed.stdout.readline().split()]
+        assert len(family) == 2
+        killed.send_signal(number)
+        killed.wait(RUN_SECS)
+    _, left = psutil.wait_procs(family, RUN_SECS)
+    for process in left:
+        process.kill()
+    assert not left
 
 
 def calls(tree: ast.AST) -> list[tuple[ast.Call, str, bool]]:
