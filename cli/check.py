@@ -25,7 +25,7 @@ def check(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check tables, objects, digests, leases and scratch folders of HOME, while the server runs or not.
+    """Check tables, objects, digests, indexes, leases and scratch folders of HOME, while the server runs or not.
 
     The exit code is 1 if any damage is left. Damage that cannot be repaired needs `fluxions restore`.
     """
@@ -46,7 +46,9 @@ def check(
 async def _checked(settings: Settings, share: float, *, mend: bool) -> list[tuple[Finding, bool]]:
     from lakehouse.check.check import check as check_stored
     from lakehouse.check.findings import Finding, Kind
+    from lakehouse.check.index_checks import check_indexes, remove_index
     from lakehouse.check.repair import repair
+    from lakehouse.storage.derived_files import derived_folder
     from lakehouse.storage.location import Location
     from lakehouse.storage.objects import Objects
     from runtime.scratch import KINDS, abandoned, remove_abandoned
@@ -62,6 +64,8 @@ async def _checked(settings: Settings, share: float, *, mend: bool) -> list[tupl
         # While the ledger runs, only the ledger may remove orphans: `fluxions maintain orphans`.
         may_mend = mend and not (stats and finding.kind is Kind.ORPHANED_OBJECT)
         found.append((finding, may_mend and await repair(location, objects, finding)))
+    indexes = await asyncio.to_thread(lambda: list(check_indexes(derived_folder(settings.home), share)))
+    found += [(finding, mend and remove_index(finding)) for finding in indexes]
     for kind in KINDS:
         for folder in remove_abandoned(settings.scratch, kind) if mend else abandoned(settings.scratch, kind):
             abandoned_by = "its process has ended"

@@ -22,12 +22,20 @@ class Kind(StrEnum):
     MISSING_VIEW = "missing_view"
     DAMAGED_OBJECT = "damaged_object"
     ORPHANED_OBJECT = "orphaned_object"
+    DAMAGED_INDEX = "damaged_index"
     UNFINISHED_FILE = "unfinished_file"
     ABANDONED_SCRATCH = "abandoned_scratch"
 
 
 REPAIRABLE = frozenset(
-    {Kind.MISSING_VIEW, Kind.DAMAGED_OBJECT, Kind.ORPHANED_OBJECT, Kind.UNFINISHED_FILE, Kind.ABANDONED_SCRATCH}
+    {
+        Kind.MISSING_VIEW,
+        Kind.DAMAGED_OBJECT,
+        Kind.ORPHANED_OBJECT,
+        Kind.DAMAGED_INDEX,
+        Kind.UNFINISHED_FILE,
+        Kind.ABANDONED_SCRATCH,
+    }
 )
 
 

@@ -1,17 +1,20 @@
 """The rows of a data file, a few in each block, so that one row costs one small block instead of a row group of 4,096.
 
 A block is lines of JSON, one a row, compressed by zstd. All blocks together are about as large as the Parquet file. They
-are made when a single row of the file is first asked for.
+are made when a single row of the file is first asked for. A block that is not what was written is noticed by its checksum:
+the blocks of its file are made again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import itertools
 import json
 import logging
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -36,21 +39,34 @@ BUILD_ROWS: Final = 512 * ROWS
 """Rows that are read at once to make blocks of."""
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NEWLINE: Final = ord("\n")
+_ARRAYS: Final = ("data", "ends", "sizes", "sums")
 
 log = logging.getLogger(__name__)
+
+
+class Damaged(Exception):
+    """A block is not what was written."""
 
 
 class RowBlocks:
     """Rows by number, from 0. Arrays may be mapped."""
 
     def __init__(
-        self, times: list[str], data: NDArray[np.uint8], ends: NDArray[np.int64], sizes: NDArray[np.int64]
+        self,
+        times: list[str],
+        data: NDArray[np.uint8],
+        ends: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        sums: NDArray[np.uint32],
     ) -> None:
-        """``times``: columns of times, UTC. Block ``i`` is ``data[ends[i]:ends[i + 1]]``, and has ``sizes[i]`` bytes."""
+        """``times``: columns of times, UTC. Block ``i`` is ``data[ends[i]:ends[i + 1]]``, has ``sizes[i]`` bytes when it is
+        decompressed, and the checksum ``sums[i]``.
+        """
         self.times = times
         self.data = data
         self.ends = ends
         self.sizes = sizes
+        self.sums = sums
 
     @classmethod
     def of(cls, frames: Iterator[pl.DataFrame]) -> RowBlocks:
@@ -66,16 +82,20 @@ class RowBlocks:
                 blocks.append(_codec().compress(block, asbytes=True))
                 sizes.append(len(block))
         ends = np.cumsum([0, *map(len, blocks)], dtype=np.int64)
-        return cls(times, np.frombuffer(b"".join(blocks), np.uint8), ends, np.array(sizes, np.int64))
+        sums = np.array([_checksum(block, size) for block, size in zip(blocks, sizes, strict=True)], np.uint32)
+        return cls(times, np.frombuffer(b"".join(blocks), np.uint8), ends, np.array(sizes, np.int64), sums)
 
     def rows(self, numbers: NDArray[np.int64]) -> list[Row]:
-        """The rows of ``numbers``, in that order. Each block is decompressed once."""
+        """The rows of ``numbers``, in that order. Each block is decompressed once. Raises Damaged."""
         lines = {block: self._lines(block) for block in set((numbers // ROWS).tolist())}
         return [self._row(lines[number // ROWS][number % ROWS]) for number in numbers.tolist()]
 
     def _lines(self, block: int) -> list[bytes]:
         content = self.data[self.ends[block] : self.ends[block + 1]]
-        lines: list[bytes] = _codec().decompress(content, int(self.sizes[block]), asbytes=True).split(b"\n")
+        size = int(self.sizes[block])
+        if _checksum(content.data, size) != self.sums[block]:
+            raise Damaged(f"block {block} is not what was written")
+        lines: list[bytes] = _codec().decompress(content, size, asbytes=True).split(b"\n")
         return lines
 
     def _row(self, line: bytes) -> Row:
@@ -102,7 +122,15 @@ class FileRows:
             return None
         if self._blocks is None:
             self._blocks = self._files.of(self._uri, self._frames)
-        return None if self._blocks is None else self._blocks.rows(numbers)
+        if self._blocks is None:
+            return None
+        try:
+            return self._blocks.rows(numbers)
+        except Damaged:
+            log.exception("row blocks of %s are damaged; they are made again", self._uri)
+            self._blocks = None
+            self._files.remove(self._uri)
+            return None
 
 
 class RowBlockFiles:
@@ -111,7 +139,7 @@ class RowBlockFiles:
     def __init__(self, files: DerivedFiles, columns: Sequence[str]) -> None:
         """``columns`` of the table, which are part of the files' version."""
         self._files = files
-        self._form = Form(f"row blocks 1 {json.dumps(list(columns))}", ".items", _pack, _unpack)
+        self._form = Form(f"row blocks 2 {json.dumps(list(columns))}", ".items", _pack, _unpack)
         self._pending: set[str] = set()
         self._lock = threading.Lock()
         self._builder = ThreadPoolExecutor(1, thread_name_prefix="row-blocks")
@@ -132,6 +160,11 @@ class RowBlockFiles:
                 self._pending.add(uri)
                 self._builder.submit(self._make, uri, frames)
         return None
+
+    def remove(self, uri: str) -> None:
+        """Remove the blocks of a data file, so that they are made again."""
+        with contextlib.suppress(OSError):
+            self._files.remove(uri, self._form)
 
     def wait(self, most_secs: Seconds | None = None) -> None:
         """Wait until nothing is being made. Blocks. Raises TimeoutError after ``most_secs``."""
@@ -155,7 +188,7 @@ class RowBlockFiles:
 
 
 def _pack(blocks: RowBlocks) -> Record:
-    return Record({"times": blocks.times}, {"data": blocks.data, "ends": blocks.ends, "sizes": blocks.sizes})
+    return Record({"times": blocks.times}, {name: getattr(blocks, name) for name in _ARRAYS})
 
 
 def _unpack(record: Record) -> RowBlocks:
@@ -170,6 +203,11 @@ def _blocks(lines: memoryview) -> Iterator[memoryview]:
         bounds.append(len(lines))
     for start, end in itertools.pairwise(bounds):
         yield lines[start:end]
+
+
+def _checksum(block: bytes | memoryview, size: int) -> int:
+    """Of a compressed block and its size when it is decompressed."""
+    return zlib.crc32(block, size & 0xFFFFFFFF)
 
 
 def _codec() -> pa.Codec:

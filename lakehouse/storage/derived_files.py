@@ -71,6 +71,10 @@ class DerivedFiles:
             write_arrays(path, form.title, map(form.pack, make()))
             return [form.unpack(record) for record in map_arrays(path, form.title)]
 
+    def remove(self, uri: str, form: Form[T]) -> None:
+        """Remove what was made from the data file ``uri``, which is then made again. Readers keep what they mapped."""
+        self._path(uri, form).unlink(missing_ok=True)
+
     def size(self, uri: str, form: Form[T]) -> int:
         """Bytes on disk; 0 if it was not made."""
         path = self._path(uri, form)
@@ -100,6 +104,16 @@ class DerivedFiles:
 
 def _stem(uri: str) -> str:
     return hashlib.sha256(uri.encode()).hexdigest()[:32]
+
+
+def derived_folder(home: Path) -> Path:
+    """The folder of the files that gateways make from tables: indexes and row blocks, in a folder for each table."""
+    return home / "cache" / "history"
+
+
+def derived_files(folder: Path) -> list[Path]:
+    """All whole files in the folders of tables below ``folder``."""
+    return sorted(path for path in folder.glob("*/*") if path.is_file() and not path.name.startswith((_LOCK, UNFINISHED)))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from lakehouse.history.history import History
 from lakehouse.ledger.interface import LedgerClient
 from lakehouse.search import Search
 from lakehouse.shared_files import SharedFiles
+from lakehouse.storage.derived_files import derived_folder
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects
 from lakehouse.storage.signed_urls import Signer
@@ -118,7 +119,7 @@ class Services:
     ) -> Services:
         """Every service over these parts. ``secret``: 32 bytes, with which links, tokens and webhooks are signed."""
         upload_bytes = settings.limits.max_upload_bytes
-        index_folder = settings.home / "cache" / "history"
+        index_folder = derived_folder(settings.home)
         history = History(
             Location.of(settings),
             ledger.records,

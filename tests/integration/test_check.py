@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +17,20 @@ import pytest
 from deltalake import DeltaTable
 
 from cli.main import main
+from lakehouse.check.findings import Kind
+from lakehouse.history.index_files import IndexFiles
+from lakehouse.history.row_index import index_rows
 from lakehouse.ledger.ledger import Ledger
+from lakehouse.storage.derived_files import derived_folder
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects
 from lakehouse.tables.group_commit import TableWriter
+from lakehouse.tables.index_specs import INDEX_SPECS
+from runtime.children import module_env
 from schemas.tables import JOB_EVENTS
 from tests.support.furnished_home import completed, furnish
 from tests.support.lakehouse_kit import home, until_projected
+from tests.support.processes import started
 
 pytestmark = pytest.mark.integration
 
@@ -92,6 +101,50 @@ def aged(path: Path) -> None:
     os.utime(path, (time.time() - 2 * 86_400,) * 2)
 
 
+def unnamed(here: Path) -> None:
+    """A recording that was stored two days ago, and no row."""
+    (path := here / "data" / "objects" / "audio" / "ada" / ("0" * 64)).write_bytes(b"RIFF")
+    os.utime(path, (time.time() - 2 * 86_400,) * 2)
+
+
+def unfinished_in_the_table(here: Path) -> None:
+    """The ledger said that it had written a finished job to its table, and the table does not have it."""
+    DeltaTable(Location.of(home(here)).table_uri("transcriptions")).delete("status = 'completed' and id = 1")
+
+
+def index_of(here: Path) -> Path:
+    """An index as a gateway makes it."""
+    index = index_rows(pl.read_delta(Location.of(home(here)).table_uri("turns")), INDEX_SPECS["turns"])
+    folder = derived_folder(here) / "turns"
+    IndexFiles(folder).index_of("file:///turns/one.parquet", lambda: index)
+    (path,) = folder.glob("*.rows")
+    return path
+
+
+def left_scratch(here: Path) -> Path:
+    """The folder of a process that was killed while it had a decoded recording."""
+    argv = (sys.executable, "-c", SCRATCH, str(here / "scratch"))
+    with started(argv, env=module_env(), stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        folder = Path(child.stdout.readline().decode().strip())
+        child.kill()
+        child.wait(60)
+    assert (folder / "pcm").exists()
+    return folder
+
+
+SCRATCH = """
+import sys, threading
+from pathlib import Path
+from runtime.scratch import CLIP, scratch_folder
+
+with scratch_folder(Path(sys.argv[1]), CLIP) as folder:
+    (folder / "pcm").write_bytes(b"decoded")
+    print(folder, flush=True)
+    threading.Event().wait(600)
+"""
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "missing_object": lambda here: objects(here, "playback/ada/*").unlink(),
     "missing_view": lambda here: objects(here, "results/ada/*.txt").unlink(),
@@ -103,6 +156,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "wrong_count": lambda here: DeltaTable(Location.of(home(here)).table_uri("segments")).delete("position = 1"),
     "wrong_lexemes": lambda here: append_again(here, "turns", id=99, text="entirely different words"),
     "wrong_lease": lambda here: asyncio.run(in_work_without_a_lease(here)),
+    "unprojected_job": unfinished_in_the_table,
+    "orphaned_object": unnamed,
+    "damaged_index": lambda here: flip(index_of(here)),
+    "abandoned_scratch": left_scratch,
     "unfinished_file": lambda here: aged(here / "data" / "tables" / "turns" / "_delta_log" / "0.json#1"),
     "unreadable_table": lambda here: next((here / "data" / "tables" / "turns" / "_delta_log").glob("*.json")).write_text(
         "{not json"
@@ -112,6 +169,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 def test_a_sound_home_has_no_finding(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found(here, capsys) == (0, {})
+
+
+def test_there_is_a_damage_of_every_kind() -> None:
+    assert set(DAMAGES) == {kind.value for kind in Kind}
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
@@ -128,14 +189,20 @@ def test_what_can_be_mended_is_mended(here: Path, capsys: pytest.CaptureFixture[
     view.unlink()
     recording = objects(here, "audio/ada/*")
     flip(recording)
+    unnamed(here)
+    scratch, index = left_scratch(here), index_of(here)
+    flip(index)
     unfinished = here / "data" / "objects" / "tmp" / "a#1"
     unfinished.parent.mkdir(exist_ok=True)
     aged(unfinished)
     code, said = found(here, capsys, "--repair")
     assert code == 0
     assert {kind: mended for kind, (_, mended) in said.items()} == dict.fromkeys(
-        ("missing_view", "damaged_object", "unfinished_file"), True
+        ("missing_view", "damaged_object", "orphaned_object", "damaged_index", "unfinished_file", "abandoned_scratch"), True
     )
+    assert not scratch.exists()
+    assert not index.exists(), "the next reader makes it again"
+    assert not (recording.parent / ("0" * 64)).exists()
     assert not unfinished.exists()
     assert view.read_bytes() == before
     assert not recording.exists(), "it is out of the way of the same recording sent again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -119,6 +120,36 @@ def test_blocks_of_another_schema_are_made_again(uri: str, tmp_path: Path, monke
         assert opened(uri, indexes).rows(np.arange(1))
         indexes.wait(60)
         assert len(made) == times
+
+
+def test_damaged_blocks_are_never_shown_and_are_made_again(uri: str, tmp_path: Path) -> None:
+    plain = opened(uri, None)
+    assert plain.index.order is not None
+    first = np.argsort(plain.index.order)[:3]
+    """Positions of the rows of the first block."""
+    expected = plain.rows(first)
+    folder, columns = tmp_path / "indexes", table("tts_renders").schema.names
+    indexes = IndexFiles(folder, columns)
+    opened(uri, indexes).rows(first)
+    indexes.wait(60)
+    (path,) = folder.glob("*.items")
+    whole = path.read_bytes()
+    for name, place in (("data", 200), ("ends", 8), ("sizes", 0), ("sums", 1)):
+        path.unlink()
+        path.write_bytes(flipped(whole, name, place))
+        again = IndexFiles(folder, columns)
+        part = opened(uri, again)
+        assert [part.rows(first) for _ in range(2)] == [expected] * 2, name
+        again.wait(60)
+        assert path.read_bytes() == whole, f"{name}: made again"
+        assert part.rows(first) == expected
+
+
+def flipped(whole: bytes, name: str, place: int) -> bytes:
+    """``whole``, a file of row blocks, with one bit changed in the array ``name``."""
+    described = json.loads(whole[whole.rindex(b"[{") : whole.rindex(b"}]") + 2])
+    at = described[0]["arrays"][name][1] + place
+    return whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
 
 
 def test_a_file_that_cannot_be_stored_is_no_error(uri: str, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from lakehouse.search.part_index import PartIndex
 from lakehouse.search.postings import Postings
 from lakehouse.search.shown_rows import SHOWN, ShownRows
 from lakehouse.search.terms import Terms
-from lakehouse.storage.array_file import Record, map_arrays, write_arrays
+from lakehouse.storage.array_file import Record, check_arrays, map_arrays, write_arrays
 from lakehouse.storage.derived_files import DerivedFiles, Form
 from lakehouse.storage.location import Location
 from lakehouse.tables.index_specs import INDEX_SPECS
@@ -202,6 +202,28 @@ def test_arrays_are_mapped_as_they_were_written(tmp_path: Path) -> None:
         assert not record.arrays["squares"].flags.writeable
     with pytest.raises(ValueError, match="numbers 2"):
         map_arrays(tmp_path / "a", "numbers 2")
+
+
+def test_a_changed_bit_anywhere_is_found(tmp_path: Path) -> None:
+    write_arrays(
+        path := tmp_path / "a", "numbers 1", [Record("seven", {"squares": np.arange(5) ** 2, "none": np.empty(0)})]
+    )
+    check_arrays(path)
+    whole, unnoticed = path.read_bytes(), []
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            map_arrays(path, "numbers 1")
+            check_arrays(path)
+        except ValueError:
+            continue
+        unnoticed.append(place)
+    assert unnoticed == []
+    path.write_bytes(whole[:-20])
+    with pytest.raises(ValueError, match="not whole"):
+        check_arrays(path)
+    path.write_bytes(b"fluxions arrays 1: numbers 1\nof an earlier version")
+    check_arrays(path)
 
 
 def _build_until_killed(folder: Path, begun: threading.Event) -> None:
