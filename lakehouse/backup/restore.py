@@ -14,25 +14,37 @@ from lakehouse.backup.backup_manifest import BackedUpFile, Manifest
 from lakehouse.storage.fsync import fsync_all
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import at_once
-from lakehouse.tables.data_format import check_readable, write_format
+from lakehouse.tables.data_format import PATH, check_readable, is_restoring, write_format
 from schemas.errors import Conflict, DamagedObject
 
 
 async def restore(target: BackupTarget, manifest: Manifest, destination: Location) -> None:
     """Write all files of a backup under ``destination``, durably. The tables get the versions of the backup.
 
-    Raises Conflict(code="not_empty") if there are tables already, Conflict(code="newer_format") for a backup of a later
+    Until all are there, no ledger opens the destination, and a restore may be repeated, of this or another backup. Raises
+    Conflict(code="not_empty") if there are other tables already, Conflict(code="newer_format") for a backup of a later
     version of this program, DamagedObject, NotFound.
     """
     check_readable(manifest.format, destination.root)
     store = destination.store()
-    if any([batch async for batch in obstore.list(store, "tables")]):
+    there = [meta["path"] async for batch in obstore.list(store, "tables") for meta in batch]
+    if there and not await asyncio.to_thread(is_restoring, destination):
         raise Conflict(
             f"there are tables at {destination.root}; restore into an empty FLUXIONS_HOME or FLUXIONS_STORAGE_URL",
             code="not_empty",
         )
 
+    failed: list[Exception] = []
+
     async def one(entry: BackedUpFile) -> None:
+        """Nothing is written any more once one has failed, so nothing is when the caller hears of it."""
+        try:
+            if not failed:
+                await write(entry)
+        except Exception as error:
+            failed.append(error)
+
+    async def write(entry: BackedUpFile) -> None:
         digest = hashlib.sha256()
 
         async def content() -> AsyncIterator[bytes]:
@@ -45,9 +57,13 @@ async def restore(target: BackupTarget, manifest: Manifest, destination: Locatio
         if digest.hexdigest() != entry.sha256:
             raise DamagedObject(f"the content of {entry.path} is damaged in the backup; restore another one with --at")
 
-    # Objects first: an interrupted restore leaves no tables that a ledger could open.
+    await asyncio.to_thread(write_format, destination, manifest.format, is_restoring=True)
+    if left := [path for path in there if path != PATH]:
+        await obstore.delete_async(store, left)  # Another backup's log entries must not be read with this one's.
     for folder in ("objects/", "tables/"):
         await at_once(one(entry) for entry in manifest.entries if entry.path.startswith(folder))
+        if failed:
+            raise failed[0]
     if destination.fsync and destination.folder is not None:
         root: Path = destination.folder
         await asyncio.to_thread(fsync_all, [root / entry.path for entry in manifest.entries], root)

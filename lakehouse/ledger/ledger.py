@@ -177,7 +177,8 @@ class Ledger:
         """Lock the storage, open its tables, and restore unfinished work.
 
         ``behind_gateway``: leases expire only while `JobLedger.gateway_alive` is called. Raises Conflict if another
-        ledger holds the storage, and Conflict(code="newer_format") for data of a later version of this program.
+        ledger holds the storage, Conflict(code="newer_format") for data of a later version of this program, and
+        Conflict(code="unfinished_restore").
         """
         location = Location.of(settings)
         lock = await take_lock(

@@ -24,7 +24,7 @@ from schemas.errors import Conflict
 
 FORMAT: Final = 1
 """The format that this program reads and writes."""
-_PATH: Final = "tables/format.json"
+PATH: Final = "tables/format.json"
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,19 @@ def read_format(location: Location) -> int:
     return int(_read(location).get("format", 0))
 
 
-def write_format(location: Location, number: int) -> None:
-    """Record the format of the data, durably. Blocks."""
+def write_format(location: Location, number: int, *, is_restoring: bool = False) -> None:
+    """Record the format of the data, durably. ``is_restoring``: tables are still missing. Blocks."""
     said = {"format": number, "written_by": importlib.metadata.version("fluxions")}
-    obstore.put(location.store(), _PATH, orjson.dumps(said))
+    if is_restoring:
+        said["is_restoring"] = True
+    obstore.put(location.store(), PATH, orjson.dumps(said))
     if location.fsync:
-        fsync_with_parents(Path(location.root) / _PATH, Path(location.root))
+        fsync_with_parents(Path(location.root) / PATH, Path(location.root))
+
+
+def is_restoring(location: Location) -> bool:
+    """Whether a restore was begun there and has not ended, so that no ledger may open the tables. Blocks."""
+    return bool(_read(location).get("is_restoring"))
 
 
 def check_readable(number: int, root: str, written_by: str = "a later version") -> None:
@@ -75,11 +82,16 @@ def check_readable(number: int, root: str, written_by: str = "a later version") 
 def migrate(location: Location) -> None:
     """Bring the data at a location to this program's format. Blocks; the writer's lock must be held.
 
-    Raises Conflict(code="newer_format").
+    Raises Conflict(code="newer_format"), and Conflict(code="unfinished_restore") for data of which a part is missing.
     """
     said = _read(location)
     found = int(said.get("format", 0))
     check_readable(found, location.root, str(said.get("written_by", "a later version")))
+    if said.get("is_restoring"):
+        raise Conflict(
+            f"a restore to {location.root} was begun and has not ended: repeat `fluxions restore`",
+            code="unfinished_restore",
+        )
     for step in MIGRATIONS:
         if step.to > max(found, 1):
             log.warning("the data at %s is brought to format %d: %s", location.root, step.to, step.what)
@@ -91,6 +103,6 @@ def migrate(location: Location) -> None:
 
 def _read(location: Location) -> dict[str, Any]:
     try:
-        return dict(orjson.loads(bytes(obstore.get(location.store(), _PATH).bytes())))
+        return dict(orjson.loads(bytes(obstore.get(location.store(), PATH).bytes())))
     except FileNotFoundError:
         return {}

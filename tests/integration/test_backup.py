@@ -20,10 +20,10 @@ from lakehouse.ledger.ledger import Ledger
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects
 from lakehouse.tables.data_format import FORMAT
-from schemas.errors import Conflict, DamagedObject
+from schemas.errors import Conflict, DamagedObject, NotFound
 from schemas.tables import TABLES
 from tests.support.furnished_home import completed, furnish, rendered, submitted
-from tests.support.lakehouse_kit import home, read_jobs
+from tests.support.lakehouse_kit import home, new_job, read_jobs
 from tests.support.processes import s3_environment, s3_server
 
 pytestmark = pytest.mark.integration
@@ -157,6 +157,46 @@ async def test_a_damaged_backup_is_noticed_and_never_restored(tmp_path: Path) ->
     with pytest.raises(DamagedObject, match=r"results/ada"):
         await restore(kept, manifest, Location.of(home(tmp_path / "restored")))
     assert current_versions(Location.of(home(tmp_path / "restored"))) == {}
+
+
+async def test_a_restore_that_broke_off_leaves_nothing_that_opens_and_may_be_repeated(tmp_path: Path) -> None:
+    settings = home(tmp_path / "home")
+    source, kept = Location.of(settings), target(tmp_path / "backups")
+    ledger, objects = await Ledger.open(settings), Objects.of(settings)
+    try:
+        await furnish(ledger, objects)
+        older, _ = await back_up(source, kept, (await ledger.maintenance.stats()).tables)
+        for number in range(3):
+            await rendered(ledger, objects, f"later-{number}")
+        newer, _ = await back_up(source, kept, (await ledger.maintenance.stats()).tables)
+    finally:
+        await ledger.close()
+    # The last file that only the newer backup has lost its content: most tables are written before the restore fails.
+    known = {entry.sha256 for entry in older.entries}
+    tables = [entry for entry in newer.entries if entry.path.startswith("tables/")]
+    lost = next(entry for entry in reversed(tables) if entry.sha256 not in known)
+    blob = tmp_path / "backups" / "objects" / blob_key(lost.sha256)
+    blob.rename(tmp_path / "lost")
+    again = home(tmp_path / "restored")
+    restored = Location.of(again)
+    with pytest.raises(NotFound):
+        await restore(kept, newer, restored)
+    assert current_versions(restored) != {}
+    with pytest.raises(Conflict) as refused:
+        await Ledger.open(again)
+    assert refused.value.code == "unfinished_restore"
+    await restore(kept, older, restored)
+    assert current_versions(restored) == dict(older.tables)
+    expected = rows(source, older.tables)
+    for name, frame in rows(restored, older.tables).items():
+        assert_frame_equal(frame, expected[name])
+    reopened = await Ledger.open(again)
+    try:
+        assert (await reopened.jobs.create(new_job("after"))).id > 0
+    finally:
+        await reopened.close()
+    with pytest.raises(Conflict, match="restore into an empty"):
+        await restore(kept, older, restored)
 
 
 async def test_a_restore_overwrites_nothing_and_refuses_a_later_format(tmp_path: Path) -> None:
