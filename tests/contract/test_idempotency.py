@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,13 +17,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lakehouse.storage.signed_urls import home_secret
 from schemas.domain import JobOptions
 from schemas.errors import RequestInProgress
+from schemas.settings import EngineSettings, ServerSettings, Settings, StorageSettings
 from serve.gateway.auth import Principal
 from serve.gateway.dependencies import Services
 from serve.gateway.fastapi_app import create_app
 from serve.gateway.idempotency import Idempotency
 from serve.services.stored_answers import FOLDER, KeyedRequest, StoredAnswers
 from serve.services.transcriptions import Submission
-from tests.contract.gateway import OTHER_KEY, Running
+from tests.contract.gateway import OTHER_KEY, Running, running
 from tests.e2e import recordings
 from tests.integration.test_long_files import until
 
@@ -71,6 +74,32 @@ def rebuilt(gateway: Running) -> Services:
         engines=s.engines,
         engine_revision=s.engine_revision,
     )
+
+
+def stored(home: Path) -> set[Path]:
+    """Claims and answers in the store."""
+    return set(home.rglob(f"{FOLDER}/*/*"))
+
+
+async def test_answers_are_kept_for_a_day_and_over_a_restart(tmp_path: Path) -> None:
+    settings = Settings(
+        server=ServerSettings(home=tmp_path),
+        storage=StorageSettings(fsync=False, orphan_hours=1.0),  # all else that no row names goes after an hour
+        engines=EngineSettings(tts_engine="espeak"),
+    )
+    ages_secs = {"young": 86_400 - 60, "old": 86_400 + 60}
+    async with running(tmp_path, settings) as gateway, gateway.client() as client:
+        made = {}
+        for key, age in ages_secs.items():
+            before = stored(tmp_path)
+            made[key] = (await submit(client, key)).json()
+            for path in stored(tmp_path) - before:
+                os.utime(path, (time.time() - age,) * 2)
+    async with running(tmp_path, settings) as gateway, gateway.client() as client:
+        assert await gateway.ledger.maintenance.run("orphans", 60) is not None
+        again = {key: await submit(client, key) for key in ages_secs}
+    assert (again["young"].json(), again["young"].headers.get(REPLAYED)) == (made["young"], "true")
+    assert REPLAYED not in again["old"].headers
 
 
 async def test_another_request_under_a_used_key_is_refused(client: httpx.AsyncClient) -> None:
