@@ -92,13 +92,13 @@ class DeltaWriter:
         self._columns: frozenset[str]
         self._properties: dict[str, str] = {}
         try:
-            self._open()
+            handle = self._open()
         except TableNotFoundError:
             self._create(location)
-            self._open()
+            handle = self._open()
         found = self.version
         if fenced:
-            self._set_fence()
+            self._set_fence(handle)
         self._fit_columns()
         if retention_hours is not None:
             self._fit_properties(_retention(retention_hours))
@@ -234,7 +234,7 @@ class DeltaWriter:
             fsync_commits(self._flushed, 0, 0)
             fsync_with_parents(self._flushed, location.folder)
 
-    def _open(self) -> None:
+    def _open(self) -> DeltaTable:
         """Read the committed state. Raises Conflict for a table that this program cannot write."""
         handle = open_table(self.uri)
         delta_log.check_appendable(handle)
@@ -244,6 +244,7 @@ class DeltaWriter:
         self._columns = frozenset(field.name for field in handle.schema().fields)
         self._properties = {name: value for name, value in handle.metadata().configuration.items() if value is not None}
         self._stale = False
+        return handle
 
     def _catch_up(self) -> None:
         """Read the commits after the last version read.
@@ -277,20 +278,25 @@ class DeltaWriter:
     def _commit_properties(self) -> CommitProperties | None:
         return None if self._fence is None else _ONCE
 
-    def _set_fence(self) -> None:
-        """Commit a fence. Earlier writers may still commit before the fence; their rows are then read."""
+    def _set_fence(self, handle: DeltaTable) -> None:
+        """Commit a fence after the version that ``handle`` has read.
+
+        Earlier writers may still commit before the fence; their rows are then read. The table is not read again after the
+        fence, because nothing can be between it and the version before: a bucket answers each read late, and a machine that
+        takes the ledger over opens every table.
+        """
         while self._fence is None:
             self._guard()
-            found = open_table(self.uri).transaction_version(delta_log.FENCE_ID)
+            found = handle.transaction_version(delta_log.FENCE_ID)
             number, now_ms = 0 if found is None else found + 1, int(time.time() * 1000)
+            version = self.version + 1
             try:
-                delta_log.append(
-                    self._store, self.version + 1, None, app_id=delta_log.FENCE_ID, txn_version=number, now_ms=now_ms
-                )
-                self._fence = number
+                delta_log.append(self._store, version, None, app_id=delta_log.FENCE_ID, txn_version=number, now_ms=now_ms)
             except AlreadyExistsError:
                 log.info("a commit to %s came before the fence", self.table.name)
-            self._open()
+                handle = self._open()
+            else:
+                self.version, self._fence = version, number
 
     def _write(self, data: pa.Table, txn_version: int) -> None:
         frame = pl.from_arrow(data)

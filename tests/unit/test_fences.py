@@ -17,7 +17,8 @@ from lakehouse.storage import writer_lock
 from lakehouse.storage.lease_records import FolderRecord, Version
 from lakehouse.storage.location import Location
 from lakehouse.storage.writer_lock import LeaseLock, take_lock
-from lakehouse.tables.delta_writer import CommitError, DeltaWriter
+from lakehouse.tables import delta_writer
+from lakehouse.tables.delta_writer import CommitError, DeltaWriter, open_table
 from lakehouse.tables.file_replacement import FileReplacement, NewFile, data_files
 from schemas.errors import Conflict, Unavailable
 from schemas.tables import Table
@@ -77,6 +78,22 @@ def test_a_commit_that_comes_before_the_fence_is_seen_by_the_new_writer(tmp_path
     pause.meanwhile = lambda: old.commit([{"id": 1}], 0)  # between the new writer's look at the table and its fence
     new = writer(tmp_path, pause)
     assert new.txn_version == 0
+    new.commit([{"id": 2}], 1)
+    assert ids(tmp_path) == [1, 2]
+
+
+def test_a_table_is_read_once_for_a_fence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer(tmp_path).commit([{"id": 1}], 0)
+    opened: list[str] = []
+
+    def counted(uri: str, **version: int) -> DeltaTable:
+        opened.append(uri)
+        return open_table(uri, **version)
+
+    monkeypatch.setattr(delta_writer, "open_table", counted)
+    new = writer(tmp_path)
+    assert len(opened) == 1
+    assert new.version == DeltaTable(new.uri).version()
     new.commit([{"id": 2}], 1)
     assert ids(tmp_path) == [1, 2]
 
