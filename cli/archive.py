@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli import archive_machines
 from cli.archive_tables import run_row, show_estimate, show_report, summary, where_most
 from cli.options import (
     AudioTrackOption,
@@ -44,9 +45,13 @@ app = typer.Typer(
       fluxions archive run calls/                  transcribe; the same command again does only what is left
       fluxions archive status                      progress of the newest run
       fluxions archive report 3                    outcome of run 3, and why files failed
+      fluxions archive scheduler                   runs that use several machines of a cluster
 
     Needs the operator's key, stored in HOME.""",
 )
+
+app.command()(archive_machines.scheduler)
+app.command()(archive_machines.worker)
 
 IdArgument = Annotated[int, typer.Argument(metavar="ID", help="The run's number, as `fluxions archive list` shows it.")]
 

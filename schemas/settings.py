@@ -104,7 +104,7 @@ class ArchiveSettings(Concern):
         4, ge=1, le=64, description="Files that one Dask worker processes at once; also its concurrent requests to engines."
     )
     dask_address: str = Field(
-        "", description="Dask scheduler that archives use, as `tcp://HOST:PORT`; default: a local cluster."
+        "", description="Dask scheduler that archives use, as `tls://HOST:PORT`; default: a local cluster."
     )
     operator_key: SecretStr = Field(
         SecretStr(""), description="Key of scope `operator` that archives use; default the one in `HOME/keys/node`."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from clients.public import Target
+from flows.archives.dask_programs import home_environment
 from flows.archives.protocol import ArchiveRequest, Mode, read_events, write_request
 from runtime.children import module_env, start, stop
 from schemas.errors import FluxionsError
@@ -36,14 +37,8 @@ class ArchiveProcess:
         self._request = request.model_copy(update={"source": source})
         self._env = module_env(
             {
-                "FLUXIONS_HOME": str(home),
-                "FLUXIONS_URL": target.url,
+                **home_environment(home, target.url, prefect_api),
                 "FLUXIONS_OPERATOR_KEY": target.key,
-                "PREFECT_HOME": str(home / "prefect"),
-                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-                "PREFECT_LOGGING_TO_API_ENABLED": "false",
-                "DO_NOT_TRACK": "1",
-                **(_prefect(prefect_api, home) if prefect_api else {}),
             }
         )
 
@@ -90,14 +85,3 @@ class ArchiveProcess:
 
 def _absolute(source: str) -> str:
     return source if "://" in source else str(Path(source).expanduser().absolute())
-
-
-def _prefect(api: str, home: Path) -> dict[str, str]:
-    """Where this home's Prefect is, and its credentials."""
-    key = home / "keys" / "prefect"
-    authority = home / "tls" / "ca.pem"
-    return {
-        "PREFECT_API_URL": api,
-        **({"PREFECT_API_AUTH_STRING": key.read_text().strip()} if key.exists() else {}),
-        **({"PREFECT_API_SSL_CERT_FILE": str(authority)} if api.startswith("https://") else {}),
-    }
