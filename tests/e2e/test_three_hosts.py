@@ -9,9 +9,7 @@ import asyncio
 import base64
 import json
 import os
-import subprocess
-import sys
-import threading
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,20 +19,19 @@ import numpy as np
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.e2e import recordings
 from tests.e2e.stack import until
 from tests.support.hosts import network, why_not
-from tests.support.hosts_platform import Machine, Platform, platform
-from tests.support.processes import ROOT
+from tests.support.hosts_archives import ARCHIVE_SECS, SETTINGS, Run, end, plant, shared_dask, works_on_long_file
+from tests.support.hosts_jobs import Submitter, all_done, submit
+from tests.support.hosts_platform import Machine, Platform, Program, platform
+from tests.support.operations_page import exported
+from tests.support.processes import STOP_SECS
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(os.environ.get("FLUXIONS_TEST_HOSTS") != "1", reason="set FLUXIONS_TEST_HOSTS=1 to run it"),
 ]
 
-JOB_SECS = 240.0
-ARCHIVE_SECS = 540.0
-"""An archive run starts a Prefect flow and a Dask cluster, each minutes away on a small machine that is three already."""
 CUT_SECS = 12.0
 
 
@@ -42,77 +39,14 @@ CUT_SECS = 12.0
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     if missing := why_not():
         pytest.skip(missing)
+    # A run that is ended from outside, as by `timeout`, cleans up as after Ctrl-C.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(os.environ.get("FLUXIONS_TEST_HOSTS_FOLDER") or tmp_path_factory.mktemp("hosts"))
-    with network(3) as net, platform(net, folder) as found:
-        yield found
-
-
-class Submitter:
-    """Submits one recording after the other to machines in turn, until it is told to stop."""
-
-    def __init__(self, cluster: Platform, machines: list[Machine]) -> None:
-        self.cluster, self.machines = cluster, machines
-        self.acknowledged: list[int] = []
-        self.longest_secs = 0.0
-        self.problem: BaseException | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Submitter:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        assert self.problem is None, self.problem
-
-    def _run(self) -> None:
-        number = 0
-        while not self._stop.wait(1.0):
-            began = time.monotonic()
-            try:
-                self.acknowledged.append(submit(self.cluster, self.machines[number % len(self.machines)]))
-            except BaseException as problem:
-                self.problem = problem
-                return
-            self.longest_secs = max(self.longest_secs, time.monotonic() - began)
-            number += 1
-
-
-_seeds = iter(range(1, 100_000))
-
-
-def submit(cluster: Platform, machine: Machine) -> int:
-    seed = next(_seeds)
-    answer = cluster.request(
-        machine,
-        "POST",
-        "/akro/submit",
-        content=recordings.sentence(0, seed),
-        params={"filename": f"{seed}.wav"},
-        headers={"Content-Type": "audio/wav"},
-    )
-    assert answer.status_code == 200, answer.text
-    cluster.acknowledged.append(int(answer.json()["id"]))
-    return cluster.acknowledged[-1]
-
-
-def all_done(cluster: Platform, machine: Machine, ids: list[int]) -> None:
-    """Wait until these jobs are completed; of all that were accepted none is missing, and there are no others."""
-    deadline = time.monotonic() + JOB_SECS
-    while True:
-        page = cluster.request(machine, "GET", "/transcriptions", params={"limit": 100}).json()
-        found = {job["id"]: job["status"] for job in page["transcriptions"]}
-        if all(found.get(one) == "completed" for one in ids):
-            break
-        assert time.monotonic() < deadline, {one: found.get(one) for one in ids}
-        time.sleep(0.5)
-    accepted = list(cluster.acknowledged)
-    assert len(page["transcriptions"]) == len(found)
-    assert len(accepted) == len(set(accepted))
-    assert set(found) == set(accepted)
+    try:
+        with network(3) as net, platform(net, folder) as found:
+            yield found
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_every_machine_serves_by_a_gateway_of_its_own(cluster: Platform) -> None:
@@ -159,48 +93,86 @@ async def _converse(url: str, key: str) -> list[dict[str, Any]]:
     return events
 
 
-def test_an_archive_run_by_a_machine_that_joined(cluster: Platform, tmp_path: Path) -> None:
-    machine = cluster.machines[1]
-    for number in range(4):
-        (tmp_path / f"{number}.wav").write_bytes(recordings.sentence(1, next(_seeds)))
-    arguments = ["archive", "run", str(tmp_path), "--account", "archive", "--home", str(machine.home), "--json"]
-    env = machine.env | {"FLUXIONS_ARCHIVE_WORKERS": "1"}
-    command = [sys.executable, "-m", "cli.main", *arguments]
-    run = machine.host.start(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = run.communicate(timeout=ARCHIVE_SECS)
-    assert run.returncode == 0, err.decode()[-2000:]
-    assert json.loads(out)["archive"]["counts"]["completed"] == 4, out
+def test_an_archive_from_a_deployment_on_a_machine_that_joined(cluster: Platform, tmp_path: Path) -> None:
+    head, machine, _ = cluster.machines
+    run = Run(cluster, tmp_path / "nightly", "calls")
+    names = plant(run.source, short=3)
+    out = tmp_path / "prefect.out"
+
+    def prefect(one: Machine, *begin: str, **settings: str) -> Program:
+        given = exported("PREFECT_API_URL", one.replaced()) | {"PREFECT_HOME": str(one.home / "prefect")}
+        return one.typed(" ".join(["prefect", *begin]), out, source=run.source, **given, **settings)
+
+    for command in ("work-pool create", "--no-prompt deploy"):
+        assert prefect(head, command).wait(ARCHIVE_SECS) == 0, out.read_text()[-3000:]
+    worker = prefect(machine, "worker", **SETTINGS)
+    try:
+        assert prefect(head, "deployment run").wait(ARCHIVE_SECS) == 0, out.read_text()[-3000:]
+        until(lambda: run.has_ended(head), f"the archive: {out}", ARCHIVE_SECS)
+    finally:
+        end(worker)
+    run.is_complete(names, head)
 
 
-def test_a_cut_cable_and_a_dead_machine_lose_and_double_nothing(cluster: Platform) -> None:
+def test_a_cut_cable_loses_and_doubles_nothing(cluster: Platform) -> None:
     head, *others = cluster.machines
-    keeper = next(machine for machine in others if machine.has("ray::LedgerActor"))
-    other = next(machine for machine in others if machine is not keeper)
-    with Submitter(cluster, [head]) as submitter:
-        time.sleep(2.0)
+    keeper = cluster.keeper()
+    (other,) = (machine for machine in others if machine is not keeper)
+    with Submitter(cluster, head) as submitter:
+        submitter.wait(2)
         other.host.cut()
         time.sleep(CUT_SECS)
         other.host.mend()
         assert cluster.request(other, "GET", "/ready").status_code == 200
-        before = submitter.longest_secs
-        submitter.longest_secs = 0.0
-        keeper.host.power_off()
-        deadline = time.monotonic() + JOB_SECS
-        count = len(submitter.acknowledged)
-        while len(submitter.acknowledged) < count + 5:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    fail_over_secs = submitter.longest_secs
-    assert other.has("ray::LedgerActor")
+        longest = submitter.wait(2)
+    print(f"longest submit while a cable was cut: {longest:.1f} s")  # noqa: T201
     all_done(cluster, head, submitter.acknowledged)
     all_done(cluster, other, submitter.acknowledged)
-    print(f"longest submit: {before:.1f} s while a cable was cut, {fail_over_secs:.1f} s while the ledger moved")  # noqa: T201
 
 
-def test_ctrl_c_leaves_the_cluster(cluster: Platform) -> None:
+def test_an_archive_and_the_ledger_outlive_their_machine(cluster: Platform, tmp_path: Path) -> None:
     head, *others = cluster.machines
-    leaving = next(machine for machine in others if machine.host.pids())
-    secs = leaving.interrupt()
-    print(f"Ctrl-C took {secs:.1f} s")  # noqa: T201
-    assert not leaving.host.pids()
-    assert cluster.request(head, "GET", "/health").status_code == 200
+    keeper = cluster.keeper()
+    (other,) = (machine for machine in others if machine is not keeper)
+    run = Run(cluster, tmp_path / "phone", "phone")
+    names = plant(run.source, short=6, long=2)
+    with shared_dask(head, others, tmp_path), Submitter(cluster, head) as submitter:
+        process = run.start(head)
+        until(lambda: works_on_long_file(keeper), f"work on the machine that is to die: {run.said}", ARCHIVE_SECS)
+        submitter.wait(1)
+        keeper.host.power_off()
+        longest = submitter.wait(5)
+        print(f"longest submit while the ledger moved: {longest:.1f} s")  # noqa: T201
+        assert cluster.keeper() is other
+        run.completes(process, names, head)
+    all_done(cluster, head, submitter.acknowledged)
+    all_done(cluster, other, submitter.acknowledged)
+    run.is_complete(names, other)
+
+
+def test_a_machine_comes_back_and_another_continues_its_archive(cluster: Platform, tmp_path: Path) -> None:
+    head, *others = cluster.machines
+    for machine in others:
+        if not machine.host.pids():
+            machine.start_again()
+    keeper = cluster.keeper()
+    (machine,) = (one for one in others if one is not keeper)
+    run = Run(cluster, tmp_path / "talks", "talks")
+    names = plant(run.source, short=4)
+    first = run.start(machine, FLUXIONS_DASK_ADDRESS="")
+    until(lambda: run.completed(head) >= 1, f"a finished file: {run.said}", ARCHIVE_SECS)
+    machine.host.power_off()
+    first.wait(STOP_SECS)
+    run.completes(run.start(keeper, FLUXIONS_DASK_ADDRESS=""), names, head)
+
+
+def test_ctrl_c_leaves_the_cluster_and_then_ends_it(cluster: Platform) -> None:
+    head, *others = cluster.machines
+    for machine in [one for one in others if one.host.pids()]:
+        secs = machine.interrupt()
+        print(f"Ctrl-C of a machine that joined took {secs:.1f} s")  # noqa: T201
+        assert not machine.host.pids()
+        assert cluster.request(head, "GET", "/health").status_code == 200
+    secs = head.interrupt()
+    print(f"Ctrl-C of the head took {secs:.1f} s")  # noqa: T201
+    assert not head.host.pids()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import httpx
 from serve.supervisor.instance import Instance
 from tests.support.hosts import Host, Network
 from tests.support.hosts_stores import bucket, database
+from tests.support.operations_page import typed
 from tests.support.processes import ROOT, without
 
 START_SECS = 540.0
@@ -35,6 +37,8 @@ SETTINGS = {
     "FLUXIONS_MAX_ATTEMPTS": "20",
     "FLUXIONS_LEDGER_LEASE_SECS": "6",
 }
+Program = subprocess.Popen[bytes]
+_JOIN = "fluxions join 10.0.0.1 --secret-file cluster.secret --home"
 
 
 @dataclass
@@ -44,20 +48,63 @@ class Machine:
     host: Host
     home: Path
     env: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
+    head: str
+    """Address of the cluster's head."""
+    others: Sequence[Path]
+    """Homes of the other machines, which its programs see empty."""
+    process: Program | None = None
     began: float = field(default_factory=time.monotonic)
 
     @property
     def url(self) -> str:
         return f"http://{self.host.address}:8000"
 
-    def run(self, arguments: Sequence[str]) -> None:
-        """Start the command in the background; its output is in ``HOME/out``."""
-        self.home.mkdir(exist_ok=True)
-        with (self.home / "out").open("ab") as out:
-            command = [sys.executable, "-m", "cli.main", *arguments, "--home", str(self.home), "--host", self.host.address]
-            self.began = time.monotonic()
-            self.process = self.host.start(command, env=self.env, cwd=ROOT, stdout=out, stderr=out, start_new_session=True)
+    @property
+    def secret(self) -> Path:
+        """The copy of the cluster's secret on a machine that joins."""
+        return self.home.with_suffix(".secret")
+
+    def run(self) -> None:
+        """Start the machine's part of the platform in the background; its output is in ``HOME/out``."""
+        begin = "fluxions up --head" if self.head == self.host.address else _JOIN
+        self.began = time.monotonic()
+        self.process = self.typed(begin, self.home / "out", more=("--host", self.host.address))
+
+    def start_again(self) -> None:
+        """Plug the cable in, start it as before, and wait until it is ready."""
+        self.host.mend()
+        (self.home / "out").unlink()
+        self.run()
+        self.wait_ready()
+
+    def typed(
+        self, begin: str, out: Path, more: Sequence[str] = (), source: Path | None = None, **settings: str
+    ) -> Program:
+        """The command of the page of operations that begins so, in the background; its output is added to ``out``.
+
+        ``source``: the recordings of an archive. ``settings`` take the place of those in front of the command.
+        """
+        (program, *arguments), given = typed(begin, self.replaced(source))
+        home = [] if program != "fluxions" or "--home" in arguments else ["--home", str(self.home)]
+        return self.start([str(Path(sys.executable).parent / program), *arguments, *home, *more], out, **given | settings)
+
+    def replaced(self, source: Path | None = None) -> dict[str, str]:
+        """What this machine has in place of the addresses and folders of the page."""
+        return {
+            "10.0.0.1": self.head,
+            "/var/cache/fluxions": str(self.home),
+            "cluster.secret": str(self.secret),
+            "http://127.0.0.1:8000": self.url,
+            **({"s3://bucket/calls": str(source)} if source else {}),
+        }
+
+    def start(self, command: Sequence[str], out: Path, **settings: str) -> Program:
+        """A program of this machine in the background, in a session of its own. It sees no other machine's home."""
+        hide = 'for one in $OTHERS; do mount -t tmpfs hidden "$one"; done; exec "$@"'
+        env = self.env | settings | {"OTHERS": " ".join(map(str, self.others))}
+        with out.open("ab") as file:
+            shell = ["sh", "-e", "-c", hide, "sh", *command]
+            return self.host.start(shell, env=env, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
 
     def wait_ray(self) -> None:
         """Wait for Ray's agents. A raylet waits 15 s for them: too short on a small machine where several start at once."""
@@ -82,10 +129,10 @@ class Machine:
         return (self.home / "out").read_text()
 
     def interrupt(self) -> float:
-        """Ctrl-C; returns the seconds until the command had ended."""
+        """Ctrl-C, which a terminal sends to the whole process group; returns the seconds until the command had ended."""
         assert self.process is not None
         began = time.monotonic()
-        self.process.send_signal(signal.SIGINT)
+        os.killpg(self.process.pid, signal.SIGINT)
         assert self.process.wait(STOP_SECS) == 0, self.output()
         return time.monotonic() - began
 
@@ -118,7 +165,20 @@ class Platform:
 
     @property
     def key(self) -> str:
-        return (self.machines[0].home / "keys" / "default").read_text()
+        return self.stored_key("default")
+
+    def stored_key(self, name: str) -> str:
+        return (self.machines[0].home / "keys" / name).read_text()
+
+    def keeper(self) -> Machine:
+        """The machine that has the ledger, once there is one."""
+        deadline = time.monotonic() + RETRY_SECS
+        while True:
+            for machine in self.machines:
+                if machine.has("ray::LedgerActor"):
+                    return machine
+            assert time.monotonic() < deadline, "no machine has the ledger"
+            time.sleep(0.1)
 
     def request(self, machine: Machine, method: str, path: str, **content: object) -> httpx.Response:
         """A request to one machine as a patient client sends it: again, with the same key, until it is answered."""
@@ -149,19 +209,27 @@ def platform(net: Network, folder: Path, **settings: str) -> Iterator[Platform]:
     """The platform on all hosts of ``net``, ready; its storage and Prefect's database are on this machine."""
     with bucket(net.gateway) as storage, database(net.gateway) as url:
         common = {**without("FLUXIONS_", "RAY_", "PREFECT_"), **SETTINGS, **storage, **settings, "PYTHONPATH": str(ROOT)}
-        machines = [Machine(host, folder / host.name, dict(common)) for host in net.hosts]
+        homes = [folder / host.name for host in net.hosts]
+        for home in homes:
+            home.mkdir()
+        address = net.hosts[0].address
+        machines = [
+            Machine(host, home, dict(common), address, [other for other in homes if other != home])
+            for host, home in zip(net.hosts, homes, strict=True)
+        ]
         head, *others = machines
         head.env |= {"FLUXIONS_PREFECT_DATABASE_URL": url, "FLUXIONS_NODE_ROLES": "gateway,engines,worker"}
-        head.run(["up", "--head", "--address", head.host.address])
-        secret = head.home / "keys" / "cluster"
-        deadline = time.monotonic() + START_SECS
-        while not secret.exists():
-            assert time.monotonic() < deadline, head.output()
-            time.sleep(0.1)
         try:
+            head.run()
+            secret = head.home / "keys" / "cluster"
+            deadline = time.monotonic() + START_SECS
+            while not secret.exists():
+                assert time.monotonic() < deadline, head.output()
+                time.sleep(0.1)
             for machine, before in zip(others, machines, strict=False):
                 before.wait_ray()
-                machine.run(["join", head.host.address, "--secret-file", str(secret)])
+                shutil.copy(secret, machine.secret)
+                machine.run()
             for machine in machines:
                 machine.wait_ready()
             yield Platform(machines)
