@@ -26,7 +26,7 @@ _COLUMNS: Mapping[HistoryKind | None, Sequence[str]] = {
         "created_at", "id", "status", "filename", "audio_duration_secs", "num_speakers", "language", "cost_usd",
     ),
     HistoryKind.TTS: ("created_at", "id", "voice", "chars", "audio_secs", "cost_usd"),
-    HistoryKind.CONVERSATIONS: ("created_at", "id", "voice", "duration_secs", "turn_count", "cost_usd"),
+    HistoryKind.CONVERSATIONS: ("created_at", "id", "title", "voice", "duration_secs", "turn_count", "cost_usd"),
 }  # fmt: skip
 
 

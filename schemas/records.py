@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from schemas.domain import Seconds
+from schemas.titles import title_of
 
 KEY_ID: Final = "key_"
 """How ids of keys begin."""
@@ -124,6 +125,11 @@ class ConversationTurn:
     interrupted: bool | None = None
 
 
+def title_of_turn(turn: ConversationTurn) -> str | None:
+    """The title of a conversation in which the user said nothing before; None if this is no turn of the user's."""
+    return title_of(turn.text) if turn.role == "user" else None
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """One tool invocation within a conversation; ``args`` is any JSON object."""
@@ -141,6 +147,11 @@ class EndedConversation:
     conversation: Conversation
     turns: Sequence[ConversationTurn] = ()
     tool_calls: Sequence[ToolCall] = ()
+
+    @property
+    def title(self) -> str | None:
+        """From what the user said first."""
+        return next(filter(None, map(title_of_turn, self.turns)), None)
 
 
 LiveEntry: TypeAlias = ConversationTurn | ToolCall

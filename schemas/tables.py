@@ -181,6 +181,7 @@ CONVERSATIONS = Table(
             column("cost_usd", pa.float64(), "Price, USD.", null=True),
             column("revision", pa.int32(), "0 during the conversation, 1 after its end (null: 1).", null=True),
             column("audio_key", pa.string(), "Object with the audio of both sides, stereo Ogg Opus, user left.", null=True),
+            column("title", pa.string(), "How the user's first words begin; null during the conversation.", null=True),
         ]
     ),
 )

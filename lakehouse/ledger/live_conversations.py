@@ -19,7 +19,8 @@ from lakehouse.ledger.record_rows import ENDED, LIVE, tool_call_row, turn_row
 from lakehouse.tables.group_commit import Row
 from lakehouse.tables.table_reader import Query
 from schemas.errors import NotFound
-from schemas.records import Conversation, ConversationEnd, ConversationTurn, LiveEntry
+from schemas.records import Conversation, ConversationEnd, ConversationTurn, LiveEntry, title_of_turn
+from schemas.titles import title_of
 
 ABANDONED_AFTER: Final = dt.timedelta(minutes=75)
 """A session lasts at most an hour. A conversation without a call for longer has lost its gateway, and is ended."""
@@ -39,6 +40,8 @@ class _Live:
     heard_at: float
     """`last_heard` by the monotonic clock, so a step of the wall clock never makes a conversation abandoned."""
     begun: asyncio.Future[None]
+    title: str | None = None
+    """From the user's first turn that has words."""
     turns: dict[str, asyncio.Future[int]] = field(default_factory=dict)
     tool_calls: dict[str, asyncio.Future[int]] = field(default_factory=dict)
     ended: asyncio.Future[None] | None = None
@@ -67,6 +70,9 @@ class LiveConversations:
             for account, session, key, row_id in (await table.collect(_keys_of(sessions))).iter_rows():
                 if (live := self._live.get((account, session))) is not None:
                     getattr(live, name)[key] = _done(row_id)
+        for account, session, text in (await self._turns.collect(_said_by_users(sessions))).iter_rows():
+            if (live := self._live.get((account, session))) is not None:
+                live.title = live.title or title_of(text)
 
     def has(self, account: str, session_id: str) -> bool:
         """Whether the conversation is in progress."""
@@ -98,6 +104,7 @@ class LiveConversations:
         known = live.turns if is_turn else live.tool_calls
         if key not in known:
             if isinstance(entry, ConversationTurn):
+                live.title = live.title or title_of_turn(entry)
                 row = turn_row(account, session_id, entry, self._turns.ids, key)
             else:
                 row = tool_call_row(account, session_id, entry, self._tool_calls.ids, key)
@@ -151,6 +158,7 @@ class LiveConversations:
             "turn_count": len(live.turns),
             "cost_usd": end.cost_usd,
             "audio_key": end.audio_key,
+            "title": live.title,
             "revision": ENDED,
         }
         await self._conversations.append([row])
@@ -181,6 +189,7 @@ def _first_row(conversation: Conversation, row_id: int, created_at: dt.datetime)
         "cost_usd": None,
         "revision": LIVE,
         "audio_key": None,
+        "title": None,
     }
 
 
@@ -205,6 +214,11 @@ def _ended_since(table: pl.LazyFrame, moment: dt.datetime) -> pl.LazyFrame:
 def _keys_of(sessions: list[str]) -> Query:
     wanted = pl.col("session_id").is_in(sessions) & pl.col("entry_key").is_not_null()
     return lambda table: table.filter(wanted).select("account", "session_id", "entry_key", "id")
+
+
+def _said_by_users(sessions: list[str]) -> Query:
+    wanted = pl.col("session_id").is_in(sessions) & (pl.col("role") == "user")
+    return lambda table: table.filter(wanted).sort("id").select("account", "session_id", "text")
 
 
 def _done(value: T) -> asyncio.Future[T]:

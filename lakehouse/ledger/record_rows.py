@@ -57,6 +57,7 @@ def conversation_row(ended: EndedConversation, ids: Allocator) -> Row:
         "turn_count": len(ended.turns) if conversation.turn_count is None else conversation.turn_count,
         "cost_usd": conversation.cost_usd,
         "revision": ENDED,
+        "title": ended.title,
     }
 
 

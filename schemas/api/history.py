@@ -16,6 +16,7 @@ from schemas.api.transcription import WarningBody
 from schemas.api.turn_measures import TurnMeasures
 from schemas.domain import TranscriptWarning
 from schemas.times import iso
+from schemas.titles import TITLE_CHARS
 
 Row = Mapping[str, Any]
 
@@ -135,6 +136,10 @@ class ConversationFeedEntry(BaseModel):
 
     object: Literal["conversation"] = "conversation"
     id: str = Field(description="The session's id.")
+    title: str | None = Field(
+        description=f"How the user's first words begin, at most {TITLE_CHARS} characters; null without any, and in lists "
+        "while it is in progress."
+    )
     created_at: str
     cost_usd: float | None
     voice: str | None
@@ -147,6 +152,7 @@ class ConversationFeedEntry(BaseModel):
         return {
             "object": "conversation",
             "id": row["session_id"],
+            "title": row["title"],
             "created_at": iso(row["created_at"]),
             "cost_usd": row["cost_usd"],
             "voice": row["voice"],

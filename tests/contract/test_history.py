@@ -25,7 +25,7 @@ FEED_TRANSCRIPTION = {
     "num_speakers", "num_segments", "warnings",
 }  # fmt: skip
 FEED_TTS = {"object", "id", "created_at", "cost_usd", "voice", "chars", "audio_secs", "text_start"}
-FEED_CONVERSATION = {"object", "id", "created_at", "cost_usd", "voice", "duration_secs", "turn_count"}
+FEED_CONVERSATION = {"object", "id", "title", "created_at", "cost_usd", "voice", "duration_secs", "turn_count"}
 ENVELOPE = {"object", "page", "limit", "total", "has_more", "next_cursor", "data"}
 
 
@@ -72,6 +72,7 @@ async def test_lists_show_the_fields_of_the_contract(filled: Running, client: ht
     talks = (await listed(client, "/history/conversations", voice="maeve"))["data"]
     assert [item["id"] for item in talks] == ["sess_def", "sess_abc"]
     assert [set(item) for item in talks] == [FEED_CONVERSATION | {"started_at", "ended_at"}] * 2
+    assert {item["title"] for item in talks} == {"turn 0 about the dentist"}
     assert talks[0]["ended_at"] == "2026-06-29T13:35:12.400Z"
 
 

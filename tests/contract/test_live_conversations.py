@@ -75,6 +75,7 @@ async def test_a_turn_is_found_while_the_conversation_goes_on(gateway: Running) 
         live = await body(client, "/history/conversations/sess_1", include_tool_calls=True)
         assert (live["ended_at"], live["duration_secs"], live["voice"]) == (None, None, "maeve.en-us")
         assert [turn["role"] for turn in live["turns"]] == ["user", "assistant"]
+        assert live["title"] == ASKED.text
         assert live["tool_calls"][0]["args"] == {"range": "today"}
 
         await held.end(duration_secs=12.3456, cost_usd=0.012)
@@ -91,6 +92,7 @@ async def test_a_turn_is_found_while_the_conversation_goes_on(gateway: Running) 
     assert (answer["first_token_secs"], answer["words_heard"], answer["interrupted"]) == (0.62, 4, True)
     assert "download_url" not in ended
     assert listed["total"] == 1, "its two states are one conversation"
+    assert (ended["title"], listed["data"][0]["title"]) == (ASKED.text, ASKED.text)
     row = pl.read_delta(f"{gateway.services.settings.storage_url}/tables/turns").sort("id").to_dicts()[1]
     assert (row["words_said"], row["words_heard"], row["interrupted"]) == (9, 4, True)
     assert [row[f"{step}_secs"] for step in ("end_of_turn", "first_token", "first_sound", "first_sent")] == [
@@ -140,6 +142,7 @@ async def test_a_killed_gateway_loses_no_finished_turn_and_a_new_ledger_goes_on(
     first = await ledger.records.begin_conversation(talk)
     assert await ledger.records.begin_conversation(talk) == first
     turn = await ledger.records.add_entry("ada", "sess_3", "0", ASKED)
+    await ledger.records.add_entry("ada", "sess_3", "later", replace(ASKED, text="And tomorrow?"))
     both = await asyncio.gather(*(ledger.records.add_entry("ada", "sess_3", "1", ANSWERED) for _ in range(3)))
     assert len(set(both)) == 1
     await ledger.close()
@@ -165,9 +168,9 @@ async def test_a_killed_gateway_loses_no_finished_turn_and_a_new_ledger_goes_on(
     finally:
         await ledger.close()
     tables = f"{settings.storage_url}/tables"
-    assert pl.read_delta(f"{tables}/turns").height == 2
+    assert pl.read_delta(f"{tables}/turns").height == 3
     rows = pl.read_delta(f"{tables}/conversations").sort("revision").to_dicts()
-    assert [(row["revision"], row["turn_count"]) for row in rows] == [(0, 0), (1, 2)]
+    assert [(row["revision"], row["turn_count"], row["title"]) for row in rows] == [(0, 0, None), (1, 3, ASKED.text)]
 
 
 class _Clock:

@@ -33,7 +33,7 @@ NEW_COLUMNS = {
     *("redact", "redact_audio", "keep_original", "error_code"),
 }
 NEW_OF_CONVERSATIONS = {
-    "conversations": {"revision", "audio_key"},
+    "conversations": {"revision", "audio_key", "title"},
     "turns": {
         *("entry_key", "words_said", "words_heard", "interrupted"),
         *("end_of_turn_secs", "first_token_secs", "first_sound_secs", "first_sent_secs"),
@@ -164,7 +164,10 @@ async def test_conversations_from_before_are_shown_beside_those_that_go_on(tmp_p
             "ada", "sess_new", ConversationEnd(begun, 5.0, 0.01, "conversations/a/b.opus")
         )
         found = await history.page("conversations", "ada")
-        assert [(row["session_id"], row["turn_count"]) for row in found.rows] == [("sess_new", 1), ("sess_old", 1)]
+        assert [(row["session_id"], row["turn_count"], row["title"]) for row in found.rows] == [
+            ("sess_new", 1, turn.text),
+            ("sess_old", 1, None),
+        ]
         assert [turn["text"] for turn in await history.turns("ada", "sess_old", 10)] == [turn.text]
     finally:
         await ledger.close()

@@ -18,6 +18,7 @@ from schemas.api import history_search as hit_bodies
 from schemas.api.deletions import DeletedConversation, DeletedTts
 from schemas.api.turn_measures import TurnMeasures
 from schemas.errors import InvalidParameter, NotFound
+from schemas.titles import title_of
 from serve.engines.tts.voices import canonical_voice
 from serve.gateway.auth import User
 from serve.gateway.cursors import Cursor, SearchCursor
@@ -275,6 +276,7 @@ async def conversation(
     if include_turns:
         turns = await s.history.turns(user.account, session_id, turns_limit)
         body["turns"] = [bodies.TurnBody.fields(turn) for turn in turns]
+        body["title"] = body["title"] or _title(turns)
         if include_measures:
             for turn_body, turn in zip(body["turns"], turns, strict=True):
                 turn_body["measures"] = {name: turn[name] for name in TurnMeasures.model_fields}
@@ -292,6 +294,11 @@ async def delete_conversation(session_id: _Session, user: User, s: _Services) ->
     """
     await s.ledger.deletions.conversation(user.account, session_id)
     return DeletedConversation(id=session_id)
+
+
+def _title(turns: Sequence[Mapping[str, Any]]) -> str | None:
+    """The title of a conversation whose row has none: it is in progress, or from an earlier version."""
+    return next(filter(None, (title_of(turn["text"]) for turn in turns if turn["role"] == "user")), None)
 
 
 def _canonical(voice: str | None) -> str | None:
