@@ -15,6 +15,36 @@ from tests.studio.server import Studio
 
 pytestmark = pytest.mark.contract
 
+SEGMENTS = [["今日", "は、", "いい"], ["天気", "です。"], ["Don\u2019t", "\u2013", "stop,", "now"], ["now"]]
+QUERIES = {
+    "今日は、いい天気": [[{"s": 0, "from": 0, "to": 2}, {"s": 1, "from": 0, "to": 0}]],
+    "は いい": [[{"s": 0, "from": 1, "to": 2}]],
+    "don't stop": [[{"s": 2, "from": 0, "to": 2}]],
+    "NOW": [[{"s": 2, "from": 3, "to": 3}], [{"s": 3, "from": 0, "to": 0}]],
+    "stop now now": [[{"s": 2, "from": 2, "to": 3}, {"s": 3, "from": 0, "to": 0}]],
+    "nowhere": [],
+    " ? ": [],
+}
+REGIONS = """(speakers) => {
+  const canvas = document.querySelector(".waveform canvas");
+  const probe = new OffscreenCanvas(1, 1).getContext("2d");
+  const row = canvas.getContext("2d").getImageData(0, canvas.height - 2, canvas.width, 1).data;
+  return speakers.every(([speaker, share]) => {
+    probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(`--speaker-${speaker}`);
+    probe.fillRect(0, 0, 1, 1);
+    const wanted = probe.getImageData(0, 0, 1, 1).data;
+    const at = 4 * Math.round(share * canvas.width);
+    return [0, 1, 2].every((part) => Math.abs(row[at + part] - wanted[part]) <= 1);
+  });
+}"""
+"""Whether the strip below the waveform has each speaker's colour at a place, given as a share of the width."""
+FIND = """async ([texts, query]) => {
+  const { Transcript } = await import(new URL("js/core/transcript.js", document.baseURI));
+  const words = (all) => all.map((word) => ({ word, start: 0, end: 0 }));
+  const segments = texts.map((all) => ({ text: all.join(" "), words: words(all) }));
+  return new Transcript(segments, { words: [], speakers: {} }).find(query);
+}"""
+
 
 def opened(visit: Visit, talk: int, at: float = 0.0) -> Page:
     page = visit.page(f"transcripts/{talk}?at={at}")
@@ -38,6 +68,17 @@ def test_peaks_follow_the_sound_and_are_no_other_accounts(platform: Studio, key:
     assert peaks[gap] < 10 < max(peaks[: gap - 2])
     with platform.client(OTHER_KEY) as client:
         assert client.get(path).status_code == 404
+
+
+def test_speakers_are_coloured_regions_of_the_waveform(visit: Visit, talk: int) -> None:
+    page = opened(visit, talk)
+    page.locator(".waveform[data-drawn]").wait_for()
+    with visit.studio.client(visit.key) as client:
+        body = client.get(f"/transcriptions/{talk}").json()
+    whole = body["audio_duration"]
+    first = {one["speaker"]: (one["start"] + one["end"]) / 2 / whole for one in reversed(body["segments"])}
+    assert len(first) == 2
+    page.wait_for_function(REGIONS, arg=sorted(first.items()))
 
 
 def test_corrections_are_revisions_beside_the_engines_text(platform: Studio, key: str, talk: int) -> None:
@@ -99,6 +140,26 @@ def test_a_search_marks_words_and_a_link_opens_at_its_second(visit: Visit, talk:
     page.keyboard.press("Enter")
     expect(page.get_by_text("2 of 2")).to_be_visible()
     expect(page.locator(".word[data-lit]")).to_have_attribute("data-chosen", "")
+
+
+def test_a_phrase_is_found_across_the_border_of_segments(visit: Visit, talk: int) -> None:
+    page = opened(visit, talk)
+    with visit.studio.client(visit.key) as client:
+        segments = client.get(f"/transcriptions/{talk}", params={"word_level_timestamps": True}).json()["segments"]
+    ends, begins = segments[0]["words"][-2:], segments[1]["words"][:2]
+    phrase = " ".join(word["word"].strip(" .,?!").upper() for word in [*ends, *begins])
+    page.get_by_role("searchbox", name="Search in this transcript").fill(f" {phrase}")
+    expect(page.get_by_text("1 of 1")).to_be_visible()
+    for segment, count in ((0, 2), (1, 2), (2, 0)):
+        marked = page.locator(f'.segment[data-segment="{segment}"] .word[data-found][data-chosen]')
+        expect(marked).to_have_count(count)
+    expect(page.locator(".word[data-lit]")).to_have_text(ends[0]["word"].strip())
+
+
+def test_words_are_found_as_their_script_writes_them(visit: Visit) -> None:
+    page = visit.blank()
+    for query, pieces in QUERIES.items():
+        assert page.evaluate(FIND, [SEGMENTS, query]) == pieces, query
 
 
 def test_a_rounded_second_lights_its_own_word_and_brings_it_into_view(visit: Visit, talk: int) -> None:

@@ -1,6 +1,10 @@
 // A transcript in memory: its segments, words in order of time, corrections, and where a text is said.
 
+import { spaceBetween } from "./spacing.js";
+
 const UNSURE = 0.5;
+const AROUND = /^[\p{P}\s]+|[\p{P}\s]+$/gu;
+const WIDE_MARKS = /[\u3000-\u3004\u3008-\u3020\uff01-\uff0f\uff1a-\uff20]/g; // stand between words without blanks
 const ROUNDED_SECS = 0.001; // searches, and the clocks of players, round the time of a word
 
 export class Transcript {
@@ -19,7 +23,7 @@ export class Transcript {
   correct(corrections) {
     this.corrections = corrections;
     this.corrected = new Map(corrections.words.map((one) => [`${one.segment}:${one.word}`, one.text]));
-    this.searchable = [];
+    this.searchable = null;
   }
 
   get speakers() {
@@ -63,32 +67,49 @@ export class Transcript {
     return words(segment)[lastAtMost(begins(segment), segment.text.indexOf(said))].start;
   }
 
-  /** Places where `query` is said: `{s, from, to}`, words `from` to `to` of segment `s`, in order. */
+  /** Places where `query` is said, in order, each as pieces `{s, from, to}`: words `from` to `to` of segment `s`. Several segments may share one. */
   find(query) {
-    const wanted = query.trim().toLowerCase();
+    const { text: wanted } = searchable(query.split(/\s+/));
     if (!wanted) return [];
-    return this.segments.flatMap((segment, s) => this.#findIn(segment, s, wanted));
-  }
-
-  #findIn(segment, s, wanted) {
-    const { text, starts } = (this.searchable[s] ??= this.#searchable(segment, s));
+    const { text, starts } = this.#searchable();
     const found = [];
     for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, at + wanted.length)) {
-      found.push({ s, from: lastAtMost(starts, at), to: lastAtMost(starts, at + wanted.length - 1) });
+      found.push(this.#pieces(lastAtMost(starts, at), lastAtMost(starts, at + wanted.length - 1)));
     }
     return found;
   }
 
-  /** A segment in lower case, and where in it each word begins. */
-  #searchable(segment, s) {
-    const starts = [];
-    let text = "";
-    words(segment).forEach((_, w) => {
-      starts.push(text.length);
-      text += `${this.text(s, w).trim().toLowerCase()} `;
-    });
-    return { text, starts };
+  /** All words in the order in which they are shown. */
+  #searchable() {
+    if (!this.searchable) {
+      this.places = this.segments.flatMap((segment, s) => words(segment).map((_, w) => ({ s, w })));
+      this.searchable = searchable(this.places.map(({ s, w }) => this.text(s, w)));
+    }
+    return this.searchable;
   }
+
+  #pieces(first, last) {
+    const pieces = [];
+    for (const { s, w } of this.places.slice(first, last + 1)) {
+      if (pieces.at(-1)?.s === s) pieces.at(-1).to = w;
+      else pieces.push({ s, from: w, to: w });
+    }
+    return pieces;
+  }
+}
+
+/** Words as one text in lower case without marks around them, and where in it each word begins. */
+function searchable(all) {
+  const starts = [];
+  let [text, before] = ["", ""];
+  for (const word of all) {
+    const plain = word.toLowerCase().replace("\u2019", "'").replace(AROUND, "").replace(WIDE_MARKS, "");
+    text += spaceBetween(before, plain);
+    starts.push(text.length);
+    text += plain;
+    before = plain || before;
+  }
+  return { text, starts };
 }
 
 function words(segment) {
@@ -105,8 +126,13 @@ function begins({ text, words: all }) {
   });
 }
 
+/** Index of the last of `starts` that is at most `value`, or 0. */
 function lastAtMost(starts, value) {
-  let index = 0;
-  while (index + 1 < starts.length && starts[index + 1] <= value) index += 1;
-  return index;
+  let [low, high] = [1, starts.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (starts[middle] <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }

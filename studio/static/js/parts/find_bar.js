@@ -18,7 +18,7 @@ export function findBar({ transcript, words, onChosen }) {
     words.mark(hits, chosen);
     found.textContent = search.value.trim() ? T.found(hits.length ? chosen + 1 : 0, hits.length) : "";
     if (!hits.length) return;
-    const { s, from } = hits[chosen];
+    const [{ s, from }] = hits[chosen];
     onChosen(transcript.segments[s].words[from].start, asked);
   }
 

@@ -2,6 +2,7 @@
 
 import { h } from "../core/dom.js";
 import { clock } from "../core/format.js";
+import { spaceBetween } from "../core/spacing.js";
 import { S } from "../strings.js";
 import { VirtualList } from "./virtual_list.js";
 
@@ -18,6 +19,7 @@ export class Words {
     this.choose = { play: onWord, correct: onCorrect };
     this.correcting = false;
     this.found = new Map();
+    this.chosen = new Set();
     this.lit = null;
     this.events = bySegment(transcript.segments, events);
     this.element = h("section", { class: "words", tabindex: "0", "aria-label": T.words });
@@ -49,12 +51,12 @@ export class Words {
     this.list.refreshAll();
   }
 
-  /** Marks what a search found, and shows the `chosen` one. */
+  /** Marks what a search found, see `Transcript.find`, and shows the `chosen` one. */
   mark(found, chosen) {
-    this.chosen = found[chosen];
-    this.found = Map.groupBy(found, (one) => one.s);
+    this.chosen = new Set(found[chosen]);
+    this.found = Map.groupBy(found.flat(), (piece) => piece.s);
     this.list.refreshAll();
-    if (found[chosen]) this.list.reveal(found[chosen].s);
+    if (found[chosen]) this.list.reveal(found[chosen][0].s);
   }
 
   #estimate(index) {
@@ -67,11 +69,12 @@ export class Words {
     const segment = this.transcript.segments[index];
     const goesOn = index > 0 && this.transcript.segments[index - 1].speaker === segment.speaker;
     const marks = this.found.get(index) ?? [];
-    const words = (segment.words ?? []).map((_, w) => [this.#word(index, w, marks), " "]);
+    const texts = (segment.words ?? []).map((_, w) => this.transcript.text(index, w).trim());
+    const words = texts.map((text, w) => [this.#word(index, w, text, marks), spaceBetween(text, texts[w + 1] ?? "")]);
     const sounds = this.events.get(index) ?? [];
     for (const sound of [...sounds].reverse()) {
       const at = (segment.words ?? []).findIndex((word) => word.start >= sound.start);
-      words.splice(at < 0 ? words.length : at, 0, [h("span", { class: "sound" }, `[${sound.tag}] `)]);
+      words.splice(at < 0 ? words.length : at, 0, [" ", h("span", { class: "sound" }, `[${sound.tag}]`), " "]);
     }
     return h(
       "div",
@@ -87,8 +90,8 @@ export class Words {
     );
   }
 
-  #word(s, w, marks) {
-    const found = marks.find(({ from, to }) => from <= w && w <= to);
+  #word(s, w, text, marks) {
+    const found = marks.filter(({ from, to }) => from <= w && w <= to);
     const lit = this.transcript.order[this.lit];
     return h(
       "span",
@@ -97,11 +100,11 @@ export class Words {
         "data-word": `${s}:${w}`,
         "data-unsure": this.transcript.isUnsure(s, w),
         "data-corrected": this.transcript.isCorrected(s, w),
-        "data-found": Boolean(found),
-        "data-chosen": Boolean(found) && found === this.chosen,
+        "data-found": found.length > 0,
+        "data-chosen": found.some((piece) => this.chosen.has(piece)),
         "data-lit": lit?.s === s && lit.w === w,
       },
-      this.transcript.text(s, w).trim(),
+      text,
     );
   }
 
