@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from schemas.domain import SAMPLE_RATE_HZ
 from tests.e2e import recordings
+from tests.studio.chats import add_chat
 from tests.studio.server import Studio, studio
 from tests.support import speech
 
@@ -159,6 +160,12 @@ def operator_key(platform: Studio) -> str:
 def talk(platform: Studio, key: str) -> int:
     """A transcribed conversation of two, of the user's account."""
     return platform.transcribed(recordings.conversation(), "river talk.wav", key, num_speakers=2, non_speech=True)
+
+
+@pytest.fixture(scope="package")
+def chat(platform: Studio) -> str:
+    """The id of a conversation of the user's account: two answers to speech, one interrupted, and one to a written turn."""
+    return add_chat(platform, "studio")
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,6 +25,7 @@ from tests.contract.gateway import OPERATOR_KEY, Running, quick_settings, runnin
 from tests.contract.speaking import served
 from tests.support.realtime_kit import ScriptedEngines
 
+T = TypeVar("T")
 START_SECS = 300
 USER = ("transcribe", "speak", "history", "realtime")
 PREFIX = "/speech"
@@ -51,6 +52,11 @@ class Studio:
     gateway: Running
     address: str
     model: ScriptedEngines
+    loop: asyncio.AbstractEventLoop
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine gives that runs beside the gateway."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(START_SECS)
 
     @property
     def url(self) -> str:
@@ -78,13 +84,13 @@ class Studio:
 @contextmanager
 def studio(home: Path) -> Iterator[Studio]:
     """A platform in ``home`` until the block ends."""
-    ready: Future[tuple[Studio, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    ready: Future[tuple[Studio, asyncio.Event]] = Future()
     thread = threading.Thread(target=lambda: asyncio.run(_serve(home, ready)), name="studio")
     thread.start()
     try:
-        started, loop, stop = ready.result(START_SECS)
+        started, stop = ready.result(START_SECS)
         yield started
-        loop.call_soon_threadsafe(stop.set)
+        started.loop.call_soon_threadsafe(stop.set)
     finally:
         thread.join(60)
 
@@ -94,7 +100,7 @@ def below(gateway: Running) -> Running:
     return replace(gateway, app=app)
 
 
-async def _serve(home: Path, ready: Future[tuple[Studio, asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+async def _serve(home: Path, ready: Future[tuple[Studio, asyncio.Event]]) -> None:
     try:
         settings = quick_settings(home)
         jobs = settings.jobs.model_copy(update={"claim_wait_secs": 1.0})
@@ -121,7 +127,7 @@ async def _serve(home: Path, ready: Future[tuple[Studio, asyncio.AbstractEventLo
             worker = Worker(settings, context, operator, scratch, RefusedKey(settings.home / "key", operator))
             working = asyncio.create_task(worker.run())
             stop = asyncio.Event()
-            ready.set_result((Studio(gateway, address, model), asyncio.get_running_loop(), stop))
+            ready.set_result((Studio(gateway, address, model, asyncio.get_running_loop()), stop))
             await stop.wait()
             working.cancel()
             await asyncio.wait([working], timeout=30)

@@ -9,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.studio.chats import TITLE
 from tests.studio.conftest import Visit
 
 pytestmark = pytest.mark.contract
@@ -64,13 +65,20 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("phone", "dark"), [(False, False), (True, True)], ids=["desktop light", "phone dark"])
-def test_every_view_is_accessible_and_fits(visit: Visit, talk: int, pictures: Path, phone: bool, dark: bool) -> None:
+def test_every_view_is_accessible_and_fits(
+    visit: Visit, talk: int, chat: str, pictures: Path, phone: bool, dark: bool
+) -> None:
     page = visit.blank(phone=phone, dark=dark)
     wrong = {"sign-in": wrong_in(page)}
     page.get_by_label("API key").fill(visit.operator_key)
     page.keyboard.press("Enter")
     page.get_by_role("navigation", name="Views").wait_for()
-    views = {**VIEWS, "history?q=committee": ("History", ".feed mark"), f"transcripts/{talk}": TRANSCRIPT}
+    others = {
+        "history?q=committee": ("History", ".feed mark"),
+        f"conversations/{chat}": (TITLE, ".latency"),
+        f"transcripts/{talk}": TRANSCRIPT,
+    }
+    views = {**VIEWS, **others}
     for name, (heading, last) in views.items():
         shown(visit, page, name, heading, last)
         for closed in page.locator("main details").all():

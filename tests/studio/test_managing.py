@@ -91,13 +91,15 @@ def test_a_key_is_created_shown_once_used_and_revoked(visit: Visit) -> None:
     page.get_by_role("textbox", name="Name").fill("for a colleague")
     page.get_by_role("textbox", name="Account").fill("other")
     page.get_by_label("Expires").select_option(label="After a day")
+    page.get_by_role("checkbox", name="Talk", exact=True).uncheck()
     page.get_by_role("button", name="Create").click()
     key = page.locator(".secret").inner_text()
     with visit.studio.client(key) as client:
-        assert client.get("/v1/account").json()["scopes"] == ["history", "realtime", "speak", "transcribe"]
+        assert client.get("/v1/account").json()["scopes"] == ["history", "speak", "transcribe"]
         page.get_by_text("Close", exact=True).click()
         expect(page.locator("dialog")).to_have_count(0)
         assert key not in page.content()
+        expect(page.get_by_role("row").filter(has_text="for a colleague")).to_contain_text("Until ")
         page.get_by_role("button", name="Revoke for a colleague").click()
         page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
         row = page.get_by_role("row").filter(has_text="for a colleague")

@@ -25,6 +25,8 @@ SHARE = """answer => {
   return (Math.max(...ends) - box.left) / box.width;
 }"""
 """How much of its box an answer's bars take."""
+TITLE_LETTERS = 30
+"""A title has at least so many letters of a long text."""
 LOUD = "() => Number(document.querySelector('.orb').style.getPropertyValue('--level')) > 0.3"
 
 
@@ -55,9 +57,14 @@ def test_what_is_said_and_answered_is_captioned_timed_and_in_the_history(visit: 
     assert min(widths) >= 1  # a quick answer's bars are short on a scale of seconds, and seen all the same
     page.get_by_role("button", name="End", exact=True).click()
     page.get_by_role("link", name="Open it in the history").click()
-    expect(page.get_by_role("heading", name="Conversation")).to_be_visible()
+    first = page.locator("li[data-role=user] p").first.inner_text()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(first[:TITLE_LETTERS])
     expect(user).to_be_visible()
+    expect(answer).to_contain_text("to know that the turn was over")
+    expect(answer.locator(".latency i")).to_have_count(3)
     page.wait_for_function("() => document.querySelector('audio')?.duration > 1")
+    page.get_by_role("link", name="History").click()
+    expect(page.locator(".feed a").first).to_contain_text(first[:TITLE_LETTERS])
 
 
 def test_speech_interrupts_an_answer(visit: Visit) -> None:

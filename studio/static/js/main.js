@@ -111,7 +111,9 @@ async function showView(main, links) {
     if (error.status === 401) return signOut(error);
   }
   if (signal.aborted) return;
-  announce(view.title);
+  const title = main.querySelector("h1")?.textContent || view.title;
+  document.title = `${title} · ${S.name}`;
+  announce(title);
   const { top, href } = kept();
   if (top) window.scrollTo(0, top);
   const left = href && main.querySelector(`a[href="${CSS.escape(href)}"]`);

@@ -60,10 +60,11 @@ export const S = {
     sound: "Sound",
     tool: (name) => `Used ${name}`,
     unheard: "Interrupted before any of it was heard.",
+    heard: (heard, said) => `Interrupted: ${heard} of ${plural(said, "word", "words")} were heard`,
     goingOn: "Goes on",
     goesOn: "This conversation still goes on. Its sound is stored when it ends.",
     emptyConversation: "Nobody said anything in this conversation.",
-    roles: { user: "You", assistant: "Model" },
+    saidBy: { user: "You, in a conversation", assistant: "The model, in a conversation" },
   },
   status: {
     submitted: "Waiting",
@@ -220,12 +221,6 @@ export const S = {
     noMicrophone: "You can write instead.",
     dialogue: "Conversation",
     roles: { user: "You", assistant: "Model", tool: "Tool", system: "System" },
-    after: (all) => `Answered after ${all}`,
-    parts: {
-      understood: (time) => `${time} to understand`,
-      answered: (time) => `${time} to begin the answer`,
-      sounded: (time) => `${time} to begin the sound`,
-    },
     options: "Options",
     mode: "How turns end",
     modes: { free: "Hands-free", push: "Push to talk" },
@@ -235,6 +230,15 @@ export const S = {
     tools: "Let the model look at the time and search my history",
     optionsHelp: "Voice and instructions count from the next start.",
     open: "Open it in the history",
+  },
+  latency: {
+    after: (all) => `Answered after ${all}`,
+    steps: {
+      understood: (time) => `${time} to understand`,
+      ended: (time) => `${time} to know that the turn was over`,
+      answered: (time) => `${time} to begin the answer`,
+      sounded: (time) => `${time} to begin the sound`,
+    },
   },
   tools: {
     currentTime: "The present date and time where the user is.",

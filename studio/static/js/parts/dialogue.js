@@ -1,17 +1,16 @@
 // A conversation as it goes on: captions of both sides, tools, and how long each answer took.
 
 import { h } from "../core/dom.js";
-import { millis } from "../core/format.js";
 import { S } from "../strings.js";
+import { LatencyScale } from "./latency.js";
 
 const T = S.talk;
-const LEAST_MILLIS = 4000;
 
 export class Dialogue {
   constructor() {
     this.element = h("ol", { class: "dialogue", "aria-live": "polite", "aria-label": T.dialogue });
     this.lines = new Map();
-    this.#scale(LEAST_MILLIS);
+    this.scale = new LatencyScale(this.element);
   }
 
   /** Sets the text of a turn; its place is where it first appeared. */
@@ -34,24 +33,12 @@ export class Dialogue {
     line.querySelector("p").textContent = `${name}(${given === "{}" ? "" : given})${result === undefined ? "" : ` → ${result}`}`;
   }
 
-  /** The parts of an answer's latency as a bar: understanding, thinking, speaking. All bars have one scale, on which the longest has room. */
-  latency(id, { understood = 0, answered = understood, sounded }) {
+  /** How long an answer took. A written turn has nothing to understand. */
+  latency(id, { understood, answered = understood ?? 0, sounded }) {
     const line = this.lines.get(id);
     if (!line) return;
-    line.querySelector(".latency")?.parentElement.remove();
-    const begun = Math.min(answered, sounded);
-    const heard = Math.min(understood, begun);
-    // A written turn has nothing to understand.
-    const parts = Object.entries({ understood: heard, answered: begun - heard, sounded: sounded - begun }).filter(([name, part]) => part || name !== "understood");
-    if (sounded > this.full) this.#scale(sounded);
-    const bars = parts.map(([name, part]) => h("i", { data: { part: name }, style: { "--millis": String(part) } }));
-    const text = `${T.after(millis(sounded))}: ${parts.map(([name, part]) => T.parts[name](millis(part))).join(", ")}`;
-    line.append(h("small", {}, text, h("span", { class: "latency", "aria-hidden": "true" }, bars)));
-  }
-
-  #scale(millis) {
-    this.full = millis;
-    this.element.style.setProperty("--full-millis", String(millis));
+    line.querySelector(".timed")?.remove();
+    line.append(this.scale.line({ ...(understood === undefined ? {} : { understood }), answered, sounded }));
   }
 
   #line(id, role) {

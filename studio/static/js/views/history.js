@@ -89,7 +89,7 @@ const ENTRIES = {
       item.language ? languageName(item.language) : null,
     ]),
   tts: (item) => row("speak", link("renders", item.id), begun(item) || T.rendered, item, [T.spoken(voiceName(item.voice)), duration(item.audio_secs), T.characters(item.chars)]),
-  conversation: (item) => row("talk", link("conversations", item.id), T.conversation, item, [item.voice && voiceName(item.voice), ...(item.duration_secs === null ? [T.goingOn] : [duration(item.duration_secs), T.turns(item.turn_count)])]),
+  conversation: (item) => row("talk", link("conversations", item.id), item.title ?? T.conversation, item, [item.voice && voiceName(item.voice), ...(item.duration_secs === null ? [T.goingOn] : [duration(item.duration_secs), T.turns(item.turn_count)])]),
 };
 
 /** The start of a rendered text. */
@@ -124,7 +124,7 @@ function pager(asked, page, found) {
 
 const HITS = {
   transcription: (hit) => ({ name: "transcribe", href: link("transcripts", hit.id, hit.start_secs === null ? undefined : { at: hit.start_secs, said: firstSaid(hit.snippet) }), title: hit.filename, at: hit.start_secs }),
-  conversation_turn: (hit) => ({ name: "talk", href: link("conversations", hit.session_id, { turn: hit.id }), title: T.roles[hit.role] ?? hit.role }),
+  conversation_turn: (hit) => ({ name: "talk", href: link("conversations", hit.session_id, { turn: hit.id }), title: T.saidBy[hit.role] ?? hit.role }),
   tts: (hit) => ({ name: "speak", href: link("renders", hit.id), title: T.spoken(voiceName(hit.voice)) }),
 };
 
