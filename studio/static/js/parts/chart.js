@@ -19,9 +19,9 @@ export function chartCard({ title, rows, shown, columns, signal }) {
   return h("section", { class: "card", "aria-label": title }, h("h2", {}, title), chart, h("details", {}, h("summary", {}, S.usage.asTable), table(title, columns)));
 }
 
-/** A table: `columns` are `{head, cells, number}`. */
+/** A table: `columns` are `{head, cells}`, with `number` for numbers and `wide` for longer texts. */
 export function table(caption, columns) {
-  const kind = (column) => (column.number ? "number" : undefined);
+  const kind = ({ number, wide }) => (number ? "number" : wide ? "wide" : undefined);
   const length = columns[0]?.cells.length ?? 0;
   return h(
     "div",

@@ -28,7 +28,7 @@ function list(keys, api, reload) {
     { head: T.name, cells: keys.map((key) => key.name || S.none) },
     { head: T.account, cells: keys.map((key) => key.account) },
     { head: T.prefix, cells: keys.map((key) => h("code", {}, `${key.prefix}…`)) },
-    { head: T.scopes, cells: keys.map((key) => key.scopes.map((scope) => T.scopeNames[scope] ?? scope).join(", ")) },
+    { head: T.scopes, wide: true, cells: keys.map((key) => key.scopes.map((scope) => T.scopeNames[scope] ?? scope).join(", ")) },
     { head: T.state, cells: keys.map(state) },
     { head: T.used, cells: keys.map((key) => (key.last_used_at ? moment(key.last_used_at) : S.none)) },
     { head: T.action, cells: keys.map(action) },

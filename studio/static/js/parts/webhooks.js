@@ -29,7 +29,7 @@ function list(webhooks, api, reload, signal) {
     );
   return table(T.webhooks, [
     { head: T.url, cells: webhooks.map((one) => one.url) },
-    { head: T.events, cells: webhooks.map((one) => one.events.join(", ")) },
+    { head: T.events, wide: true, cells: webhooks.map((one) => one.events.join(", ")) },
     { head: T.state, cells: webhooks.map((one) => (one.disabled_at ? h("span", { class: "tag tag-bad" }, one.disabled_reason ?? T.disabled) : h("span", { class: "tag tag-good" }, T.valid))) },
     { head: T.action, cells: webhooks.map(actions) },
   ]);
