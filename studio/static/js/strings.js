@@ -63,7 +63,8 @@ export const S = {
     heard: (heard, said) => `Interrupted: ${heard} of ${plural(said, "word", "words")} were heard`,
     goingOn: "Goes on",
     goesOn: "This conversation still goes on. Its sound is stored when it ends.",
-    emptyConversation: "Nobody said anything in this conversation.",
+    silentTitle: "Nothing was said",
+    silentText: "Nobody said anything in this conversation.",
     saidBy: { user: "You, in a conversation", assistant: "The model, in a conversation" },
   },
   status: {

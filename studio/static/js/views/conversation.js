@@ -24,7 +24,7 @@ export async function render(main, parts) {
   fill(main, h("div", { class: "head" }, h("div", {}, h("h1", {}, found.title ?? T.conversation), h("p", { class: "quiet" }, facts.filter(Boolean).join(" · ")))), audio);
   const dialogue = h("ol", { class: "dialogue", "aria-label": T.conversation });
   dialogue.append(...ordered(found, audio, new LatencyScale(dialogue)));
-  main.append(dialogue.childElementCount ? dialogue : empty("talk", T.conversation, T.emptyConversation));
+  main.append(dialogue.childElementCount ? dialogue : empty("talk", T.silentTitle, T.silentText));
   const wanted = query.get("turn") && main.querySelector(`[data-turn="${CSS.escape(query.get("turn"))}"]`);
   if (wanted && audio) audio.currentTime = Number(wanted.dataset.from);
   wanted?.scrollIntoView({ block: "center" });
