@@ -312,7 +312,7 @@ export const S = {
     name: "Name",
     account: "Account",
     prefix: "Begins with",
-    scopes: "May",
+    scopes: "Allowed to",
     scopeNames: {
       transcribe: "Transcribe",
       speak: "Speak",
