@@ -91,17 +91,17 @@ class DeltaWriter:
         """App transaction version of the last commit; -1 before the first."""
         self._columns: frozenset[str]
         self._properties: dict[str, str] = {}
+        retention = {} if retention_hours is None else _retention(retention_hours)
         try:
             handle = self._open()
         except TableNotFoundError:
-            self._create(location)
+            self._create(location, retention)
             handle = self._open()
         found = self.version
         if fenced:
             self._set_fence(handle)
         self._fit_columns()
-        if retention_hours is not None:
-            self._fit_properties(_retention(retention_hours))
+        self._fit_properties(retention)
         # A killed process has flushed every commit except perhaps its last. Readers may rely on the last commit from now
         # on. It is written anew, because its flush may have failed.
         if self._flushed and (self._flushed / delta_log.entry_path(found)).exists():
@@ -224,10 +224,11 @@ class DeltaWriter:
             fsync_checkpoint(self._flushed, handle.version())
         self.checkpointed, self._checkpoint_actions = delta_log.last_checkpoint(self._store)
 
-    def _create(self, location: Location) -> None:
+    def _create(self, location: Location, retention: dict[str, str]) -> None:
         configuration: dict[str, str | None] = {
             "delta.checkpointInterval": str(self._interval),
             "delta.dataSkippingStatsColumns": ",".join(self.table.stats),
+            **retention,
         }
         DeltaTable.create(self.uri, self.table.schema, mode="ignore", configuration=configuration, name=self.table.name)
         if self._flushed and location.folder:
