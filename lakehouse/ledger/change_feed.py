@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lakehouse.ledger.change_log import ChangeLog, Changes, Position
+from lakehouse.ledger.clock import Clock
 from lakehouse.ledger.live_jobs import LiveJobs
 from lakehouse.tables.group_commit import TableWriter
 from lakehouse.tables.index_specs import INDEX_SPECS
@@ -19,10 +20,10 @@ class ChangeFeed:
     other tables enter it when they are committed.
     """
 
-    def __init__(self, writers: Mapping[str, TableWriter], live: LiveJobs) -> None:
+    def __init__(self, writers: Mapping[str, TableWriter], live: LiveJobs, clock: Clock) -> None:
         self._writers = writers
         self._live = live
-        self._logs = ChangeLog.several(list(INDEX_SPECS))
+        self._logs = ChangeLog.several(list(INDEX_SPECS), clock)
         for name in INDEX_SPECS.keys() - {"transcriptions"}:
             writers[name].on_committed = self._logs[name].add
 

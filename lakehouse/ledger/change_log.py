@@ -16,8 +16,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-LOG_ROWS = 8192
-"""Rows held for each table; a reader that is further behind opens the table again."""
+from lakehouse.ledger.clock import Clock
+from lakehouse.ledger.retained import Retained
+
+LOG_ROWS = Retained(least=1024, most=8192, secs=900.0)
+"""Rows held for each table; a reader that is further behind opens the table again. The time is well above the one after
+which a reader that is asked takes a new snapshot.
+"""
 
 Row = dict[str, Any]
 
@@ -45,16 +50,19 @@ class Changes:
 class ChangeLog:
     """The log of one table, oldest row first."""
 
-    def __init__(self, epoch: str) -> None:
+    def __init__(self, epoch: str, clock: Clock) -> None:
         self._epoch = epoch
+        self._clock = clock
         self._count = 0
-        self._rows: deque[Row] = deque(maxlen=LOG_ROWS)
+        self._rows: deque[Row] = deque()
+        self._added: deque[float] = deque()
+        """The monotonic time of each row."""
 
     @classmethod
-    def several(cls, tables: Sequence[str]) -> dict[str, ChangeLog]:
+    def several(cls, tables: Sequence[str], clock: Clock) -> dict[str, ChangeLog]:
         """Logs of ``tables`` in one new epoch."""
         epoch = secrets.token_hex(8)
-        return {table: cls(epoch) for table in tables}
+        return {table: cls(epoch, clock) for table in tables}
 
     @property
     def position(self) -> Position:
@@ -62,14 +70,20 @@ class ChangeLog:
         return Position(self._epoch, self._count)
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Append acknowledged rows."""
+        """Append acknowledged rows, and forget old ones."""
+        now = self._clock.monotonic()
         self._rows.extend(rows)
+        self._added.extend([now] * len(rows))
         self._count += len(rows)
+        while self._rows and LOG_ROWS.drops(len(self._rows), now - self._added[0]):
+            self._rows.popleft()
+            self._added.popleft()
 
     def restart(self) -> None:
         """Forget all rows and begin a new epoch, after rows were erased from the table: readers open it again."""
         self._epoch = secrets.token_hex(8)
         self._rows.clear()
+        self._added.clear()
 
     def since(self, position: Position | None) -> Changes | None:
         """The rows after ``position``; None if the log does not reach back to it."""

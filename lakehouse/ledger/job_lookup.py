@@ -8,15 +8,18 @@ from collections.abc import Collection, Iterable
 
 import polars as pl
 
+from lakehouse.ledger.clock import Clock
 from lakehouse.ledger.ids import Allocator
 from lakehouse.ledger.live_jobs import LiveJobs
+from lakehouse.ledger.retained import Retained
 from lakehouse.tables.group_commit import TableWriter
 from lakehouse.tables.row_mapping import job_from_row
 from lakehouse.tables.table_reader import TableReader, TranscriptionReader
 from schemas.domain import Job, JobStatus
 from schemas.errors import Conflict, NotFound
 
-_RECENT_JOBS = 4096
+RECENT_JOBS = Retained(least=1024, most=4096, secs=600.0)
+"""Finished jobs that are held, because clients ask for a job soon after it has ended."""
 
 
 class JobLookup:
@@ -25,7 +28,7 @@ class JobLookup:
     Recent jobs are those that were finished or requested last. Finding any other job in the table takes milliseconds.
     """
 
-    def __init__(self, live: LiveJobs, finished: TableWriter, ids: Allocator) -> None:
+    def __init__(self, live: LiveJobs, finished: TableWriter, ids: Allocator, clock: Clock) -> None:
         self.deleted: set[int] = set()
         """Ids of jobs that were deleted since the ledger was opened. An id is added just before its deletion is
         committed.
@@ -33,7 +36,9 @@ class JobLookup:
         self._live = live
         self._finished = finished
         self._ids = ids
-        self._recent: OrderedDict[int, Job] = OrderedDict()
+        self._clock = clock
+        self._recent: OrderedDict[int, tuple[Job, float]] = OrderedDict()
+        """Each with the monotonic time at which it was finished or requested."""
         self._projections = 0
         self._table = TableReader(finished.uri)
         self._reader = TranscriptionReader(finished.uri)
@@ -46,8 +51,9 @@ class JobLookup:
         if not 0 < job_id < self._ids.next_id:
             return None
         if job_id in self._recent:
-            self._recent.move_to_end(job_id)
-            return self._recent[job_id]
+            recent, _ = self._recent[job_id]
+            self._remember(recent)
+            return recent
         projections = self._projections
         job = await asyncio.to_thread(self._reader.job, job_id, self._finished.version)
         # A state that was projected in the meantime may be newer than the state that was read.
@@ -118,9 +124,10 @@ class JobLookup:
                 self._live.remove(job.id)
 
     def _remember(self, job: Job) -> None:
-        self._recent[job.id] = job
+        now = self._clock.monotonic()
+        self._recent[job.id] = job, now
         self._recent.move_to_end(job.id)
-        if len(self._recent) > _RECENT_JOBS:
+        while RECENT_JOBS.drops(len(self._recent), now - next(iter(self._recent.values()))[1]):
             self._recent.popitem(last=False)
 
 

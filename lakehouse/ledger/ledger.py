@@ -96,7 +96,7 @@ class Ledger:
         # Memory.
         self._ids = ids = Allocator(clock)
         self._live = live = LiveJobs()
-        self._lookup = lookup = JobLookup(live, writers["transcriptions"], ids)
+        self._lookup = lookup = JobLookup(live, writers["transcriptions"], ids, clock)
         self._queue = queue = JobQueue()
         self._leases = leases = Leases(clock, settings.jobs.lease_secs, behind_gateway=behind_gateway)
         self._cache = cache = ResultCache()
@@ -120,7 +120,7 @@ class Ledger:
         )
         loads = AccountLoads(live, writers["transcriptions"], clock)
         self._shares = shares = AccountShares(settings.limits.jobs_at_once, queue, live)
-        feed = ChangeFeed(writers, live)
+        feed = ChangeFeed(writers, live, clock)
         effects = JobEffects(feed, guard, runs, board, leases, queue, cache, self._projector, outbox, loads, shares)
         self._store = store = JobStore(writers["job_events"], ids, live, lookup, effects, tasks, closed)
         begin = ArchiveBegin(clock, tasks, store, live, lookup, leases, cache, guard, runs, settings.jobs.lease_secs)

@@ -16,6 +16,7 @@ from lakehouse.history.history import History
 from lakehouse.ledger import change_log as ledger_changes
 from lakehouse.ledger.change_log import Changes, Position
 from lakehouse.ledger.ledger import Ledger
+from lakehouse.ledger.retained import Retained
 from lakehouse.storage.location import Location
 from schemas.records import Conversation, ConversationTurn, ToolCall, TtsRender
 from schemas.settings import Settings
@@ -92,7 +93,7 @@ async def test_readers_that_come_together_share_questions(tmp_path: Path) -> Non
 
 
 async def test_a_reader_left_far_behind_opens_the_table_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_changes, "LOG_ROWS", 4)
+    monkeypatch.setattr(ledger_changes, "LOG_ROWS", Retained(least=2, most=4, secs=900.0))
     async with reading(home(tmp_path)) as (asked, history):
         for number in range(30):
             await asked.ledger.records.add_renders([render(number, "ada" if number % 2 else "bob", f"v{number % 4}")])
