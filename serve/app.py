@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import Any, Final
 
 import ray
@@ -24,7 +25,7 @@ from serve.engines.placement import PLACEMENT_CPUS, options, role_share
 from serve.engines.registry import engine_revision
 from serve.engines.replica_ports import bind_as_set
 from serve.engines.tts.deployment import SynthesizerDeployment
-from serve.gateway import backpressure
+from serve.gateway import backpressure, leaving
 from serve.gateway.dependencies import Services
 from serve.gateway.fastapi_app import create_app
 from serve.ledger_actor import NAME, NAMESPACE, LedgerActor, remote_ledger
@@ -68,7 +69,9 @@ class Gateway:
         )
 
     def __serve_build_asgi_app__(self) -> Any:
-        return create_app(self._services)
+        app = create_app(self._services)
+        leaving.install(partial(self._services.realtime.drain, leaving.TOLD_SECS), lambda: getattr(app.state, "loop", None))
+        return app
 
 
 def start_ledger(settings: Settings) -> None:

@@ -117,7 +117,8 @@ def create_app(services: Services) -> FastAPI:
     heartbeat = LeaseHeartbeat(services.ledger.jobs, services.settings.jobs.lease_secs)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.loop = asyncio.get_running_loop()
         tasks = [
             asyncio.create_task(heartbeat.run(), name="lease heartbeat"),
             asyncio.create_task(_note_uses(services), name="uses of keys"),

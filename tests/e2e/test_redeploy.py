@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import httpx
 import pytest
@@ -24,7 +25,8 @@ REPLACED = ("LedgerActor", "flows.worker", "Gateway", "RecognizerDeployment", "S
 SPEECH = {"voice": "maeve", "input": "The train leaves at nine.", "stream": True, "verify_chunks": False}
 
 
-SOCKETS = ("/v1/listen", "/v1/realtime?model=fluxions", "/vui/v1/tts/ws")
+REALTIME = "/v1/realtime?model=fluxions"
+SOCKETS = ("/v1/listen", REALTIME, "/vui/v1/tts/ws")
 GOING_AWAY, SERVICE_RESTART = 1001, 1012
 KEEP_ALIVE_SECS = 5.0
 LEFT_SECS = 180.0
@@ -38,6 +40,7 @@ class Sockets:
         self._url = stack.url.replace("http", "ws")
         self._key = stack.key()
         self._codes: dict[str, int | None] = {}
+        self._last: dict[str, str | bytes] = {}
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -58,11 +61,15 @@ class Sockets:
         stacks.until(lambda: len(self._codes) == len(SOCKETS), "sockets that are closed", LEFT_SECS)
         return self._codes
 
+    def last(self, path: str) -> dict[str, Any]:
+        """The last message of one of them."""
+        return dict(json.loads(self._last[path]))
+
     def _read(self, path: str, socket: ClientConnection) -> None:
         try:
             while True:
                 with suppress(TimeoutError):
-                    socket.recv(KEEP_ALIVE_SECS)
+                    self._last[path] = socket.recv(KEEP_ALIVE_SECS)
                     continue
                 if path == "/v1/listen":
                     socket.send(json.dumps({"type": "keepalive"}))
@@ -116,6 +123,8 @@ def test_a_new_application_under_load_fails_no_request(stack: stacks.Stack, clie
         codes = sockets.close_codes()
     assert set(codes) == set(SOCKETS)
     assert set(codes.values()) <= {GOING_AWAY, SERVICE_RESTART}, codes
+    assert codes[REALTIME] == GOING_AWAY
+    assert sockets.last(REALTIME)["error"]["code"] == "server_going_away"
     counted = Counter(answer.status_code for answer in [*lists, *submits, *renders])
     assert counted.keys() == {200}, [answer.text for answer in [*lists, *submits, *renders] if answer.status_code != 200]
     for name, old in before.items():
