@@ -9,12 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.domain import Span, SpeakerHint
-from serve.engines.diarization import embedding_diarizer
-from serve.engines.diarization.embedding_diarizer import (
-    _embedded,
-    _window_centers,
-    _with_those_between,
-)
+from serve.engines.diarization.embedding_diarizer import _window_centers
 from serve.engines.diarization.resegmentation import Labels, resegment
 from serve.engines.diarization.speaker_counting import find_voices
 from serve.engines.diarization.weights import MAX_SPEAKERS
@@ -67,26 +62,6 @@ def test_windows_cover_a_span_to_its_end() -> None:
     assert np.diff(centers).max() <= 0.22
     assert centers[-1] > 3.95
     assert _window_centers(Span(2.0, 2.25)).tolist() == pytest.approx([2.125])
-
-
-def test_few_windows_are_all_embedded() -> None:
-    assert _embedded([1, embedding_diarizer._PLENTY - 1]).all()
-
-
-def test_of_plenty_of_windows_the_ends_of_each_span_and_every_other_one_are_embedded() -> None:
-    counts = [1, 2, 3, 4, embedding_diarizer._PLENTY]
-    spans = np.split(_embedded(counts), np.cumsum(counts)[:-1])
-    assert [span.tolist() for span in spans[:4]] == [[True], [True, True], [True, False, True], [True, False, True, True]]
-    assert all(span[0] and span[-1] for span in spans)
-    assert np.sum(~spans[4]) == embedding_diarizer._PLENTY // 2 - 1
-
-
-def test_a_window_that_is_not_embedded_is_the_mean_of_those_beside_it() -> None:
-    embedded = np.array([True, False, True, True])
-    found = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
-    whole = _with_those_between(found, embedded)
-    assert whole == pytest.approx(np.array([[1, 0], [0.5**0.5, 0.5**0.5], [0, 1], [1, 0]]))
-    assert whole.dtype == np.float32
 
 
 def test_a_turn_changes_half_way_between_windows() -> None:

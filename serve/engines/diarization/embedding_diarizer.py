@@ -22,16 +22,13 @@ from serve.engines.diarization.overlap_probe import OverlapProbe
 from serve.engines.diarization.speaker_counting import Embeddings
 from serve.engines.diarization.voiceprint import DIM, FRAME_RATE_HZ, HOP, NUM_MELS, Mel, Voiceprint, mel_power
 from serve.engines.diarization.weights import describe
+from serve.engines.diarization.window_choice import Indices, embedded
 from serve.engines.diarization.window_turns import turns_of_windows
 
 _HOP_SECS: Final = 0.2
 """Distance of window centres. Twice this distance halves the work with the same error rate, but miscounts one more
 meeting in nine.
 """
-_PLENTY: Final = 300
-"""Windows in a block, a minute of speech, above which only every other one is embedded. Those between get the mean of their
-two neighbours, with which they share five sixths of their audio. It halves the work with the same error rate on talks of
-three minutes; in talks of half a minute it would miscount one meeting in nine."""
 _WINDOW_FRAMES: Final = 120
 """1.2 s. The encoder was trained on 1.6 s but takes any length; shorter windows are faster and follow quick changes."""
 _WINDOW_SECS: Final = _WINDOW_FRAMES / FRAME_RATE_HZ
@@ -65,11 +62,13 @@ class EmbeddingDiarizer:
         mels = mel_power(samples)
         centers = [_window_centers(span) for span in inside]
         spans = [span for span, found in zip(inside, centers, strict=True) for _ in found]
-        embedded = _embedded([len(found) for found in centers])
         middles = np.concatenate(centers)
-        windows = [_window(samples, mels, float(middles[i]), spans[i]) for i in np.flatnonzero(embedded)]
-        found = self._voiceprint.embed(np.stack(windows))
-        return VoiceWindows(middles + offset_secs, _with_those_between(found, embedded))
+
+        def embed(wanted: Indices) -> Embeddings:
+            windows = [_window(samples, mels, float(middles[i]), spans[i]) for i in wanted.tolist()]
+            return self._voiceprint.embed(np.stack(windows))
+
+        return VoiceWindows(middles + offset_secs, embedded([len(found) for found in centers], embed))
 
     def resolve(
         self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint | None = None
@@ -82,25 +81,6 @@ def _window_centers(span: Span) -> NDArray[np.float64]:
     """Middles of the windows of one span, evenly about 0.2 s apart, at least one."""
     count = max(1, round(span.duration_secs / _HOP_SECS))
     return np.asarray(span.start_secs + (np.arange(count) + 0.5) * span.duration_secs / count)
-
-
-def _embedded(counts: Sequence[int]) -> NDArray[np.bool_]:
-    """Which windows are embedded, for spans with ``counts`` windows: all, or of many every other and the last."""
-    embedded = np.ones(sum(counts), np.bool_)
-    if len(embedded) > _PLENTY:
-        for count, end in zip(counts, np.cumsum(counts).tolist(), strict=True):
-            embedded[end - count + 1 : end - 1 : 2] = False
-    return embedded
-
-
-def _with_those_between(found: Embeddings, embedded: NDArray[np.bool_]) -> Embeddings:
-    """``(num_windows, dim) float32``: ``found`` where ``embedded``, else the mean of the two neighbours, L2-normalised."""
-    whole = np.empty((len(embedded), found.shape[1]), np.float32)
-    whole[embedded] = found
-    between = np.flatnonzero(~embedded)
-    sums = whole[between - 1] + whole[between + 1]
-    whole[between] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
-    return whole
 
 
 def _window(samples: Samples, mels: Mel, center_secs: Seconds, span: Span) -> Mel:
