@@ -61,7 +61,7 @@ def transcribe(
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Repetitions of each measure, interleaved.")] = 3,
     processes: Annotated[
         int,
-        typer.Option(min=1, max=256, help="Number of bare recogniser processes to compare with; best the number of cores."),
+        typer.Option(min=1, max=256, help="Number of bare processes to compare with; best the number of cores."),
     ] = 2,
     versus: Annotated[
         Literal["faster-whisper"] | None,
@@ -75,8 +75,9 @@ def transcribe(
     """Measure the platform's own cost: around a short file, on a cache hit, and on a long file.
 
     The measure on a long file compares the server with processes on this machine that only run the server's recogniser on
-    the same windows. The result is the platform's speed as a share of the speed of those processes. With --versus,
-    another package's own pipeline transcribes the same file in the same rounds, with the same model files and threads.
+    the same windows, and then all that its engines do for the file. The results are the platform's speed as a share of the
+    speed of those processes. With --versus, another package's own pipeline transcribes the same file in the same rounds,
+    with the same model files and threads.
     """
     from benchmarks.platform.transcribe import measure
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from benchmarks.fixtures import POLL_SECS, Pcm, complete, retouched, speech, wav
 from benchmarks.measure import Measure, Note, percentile
-from benchmarks.platform.recognizer_processes import BareRecognizers, FasterWhisperProcess
+from benchmarks.platform.engine_processes import BareEngines, FasterWhisperProcess
+from benchmarks.platform.engine_work import work_of
 from clients.public import TIMEOUT, Client, Target, content
 from schemas.domain import SAMPLE_RATE_HZ, Seconds
 from schemas.errors import FluxionsError
@@ -41,6 +42,9 @@ class _Rounds:
     """Of requests that wait for their transcript: wall time without engine time."""
     served: list[Seconds] = field(default_factory=list)
     bare: list[Seconds] = field(default_factory=list)
+    """Of recognisers without the platform."""
+    engines: list[Seconds] = field(default_factory=list)
+    """Of all engines without the platform, once a round."""
     rival: list[Seconds] = field(default_factory=list)
 
     def shares(self) -> list[float]:
@@ -66,14 +70,14 @@ def measure(
         note(f"this machine is busy (load {load:.1f}); what shares it with the server shows in every number")
     short = speech(_SHORT_SECS, seed=1)
     pcm = _decoded(recording, settings) if recording else speech(long_secs, seed=2)
-    note(f"long file: {len(pcm) / SAMPLE_RATE_HZ:.0f} s, {len(windows_of(pcm, settings))} windows")
+    note(f"long file: {len(pcm) / SAMPLE_RATE_HZ:.0f} s, {len(work_of(pcm, settings).windows)} windows")
     found = _Rounds()
     with ExitStack() as stack:
         client = stack.enter_context(Client(target, patience_secs=30.0))
-        bare = stack.enter_context(BareRecognizers(settings, processes))
+        bare = stack.enter_context(BareEngines(settings, processes))
         rival = stack.enter_context(FasterWhisperProcess(settings)) if versus else None
         complete(client, wav(short), cache=False)  # The first file warms up the replicas.
-        found.bare.append(bare.recognize(windows_of(pcm, settings))[0])
+        found.bare.append(bare.recognize(work_of(pcm, settings))[0])
         for number in range(rounds):
             wall_secs, body = complete(client, wav(short), cache=False)
             found.around.append(wall_secs - body["engine_secs"])
@@ -83,7 +87,9 @@ def measure(
             # Different bytes each time, so that no cached blocks are used; the difference is inaudible.
             pcm = retouched(pcm)
             found.served.append(complete(client, wav(pcm), cache=False, follow=True)[0])
-            found.bare.append(bare.recognize(windows_of(pcm, settings))[0])
+            work = work_of(pcm, settings)
+            found.bare.append(bare.recognize(work)[0])
+            found.engines.append(bare.run_all(work)[0])
             if rival is not None:
                 found.rival.append(rival.transcribe(pcm)[0])
             note(_round_line(number, found))
@@ -110,6 +116,7 @@ def _around_a_request(client: Client, recording: bytes) -> Seconds:
 
 def _round_line(number: int, found: _Rounds) -> str:
     line = f"round {number + 1}: server {found.served[-1]:.2f} s, then bare {found.bare[-1]:.2f} s"
+    line += f", all engines {found.engines[-1]:.2f} s"
     if found.rival:
         line += f", then faster-whisper {found.rival[-1]:.2f} s ({found.rival[-1] / found.served[-1]:.2f} x)"
     return line
@@ -133,9 +140,15 @@ def _measures(found: _Rounds, hits: list[Seconds], duration_secs: Seconds, proce
             "ms",
         ),
         Measure("cache hit, submit to result, p50", _p50(hits) * 1000, "ms"),
-        Measure(f"long file, {processes} bare processes", duration_secs / _p50(found.bare), "x realtime"),
+        Measure(f"long file, {processes} bare recogniser processes", duration_secs / _p50(found.bare), "x realtime"),
         Measure("long file, server", duration_secs / _p50(found.served), "x realtime"),
-        Measure("share of bare speed kept, p50 of rounds", _p50(found.shares()), ""),
+        Measure("share of the speed of bare recognisers kept, p50 of rounds", _p50(found.shares()), ""),
+        Measure(f"long file, all engines in {processes} bare processes", duration_secs / _p50(found.engines), "x realtime"),
+        Measure(
+            "share of the speed of all bare engines kept, p50 of rounds",
+            _p50([bare / served for bare, served in zip(found.engines, found.served, strict=True)]),
+            "",
+        ),
     ]
     if found.rival:
         ratios = [rival / served for rival, served in zip(found.rival, found.served, strict=True)]
@@ -144,21 +157,6 @@ def _measures(found: _Rounds, hits: list[Seconds], duration_secs: Seconds, proce
             Measure("server against faster-whisper, p50 of rounds", _p50(ratios), "x as fast"),
         ]
     return measures
-
-
-def windows_of(pcm: Pcm, settings: Settings) -> list[bytes]:
-    """The windows that the server's recogniser receives of this recording."""
-    from audio.pcm import PcmFile
-    from audio.speech_windows import speech_windows
-    from audio.vad import VoiceActivity
-
-    with tempfile.NamedTemporaryFile(suffix=".pcm") as file:
-        file.write(pcm.astype("<i2").tobytes())
-        file.flush()
-        mapped = PcmFile(Path(file.name))
-        found = VoiceActivity().probabilities(mapped)
-        windows = speech_windows(found, mapped.duration_secs, settings.engines.utterance_max_secs)
-        return [window.read(mapped) for window in windows]
 
 
 def _decoded(recording: Path, settings: Settings) -> Pcm:

@@ -17,9 +17,9 @@ import pytest
 from benchmarks.fixtures import complete, speech
 from benchmarks.measure import percentile
 from benchmarks.platform import archive, archive_stub, leaks, live, overload, soak
-from benchmarks.platform.recognizer_processes import BareRecognizers, FasterWhisperProcess
+from benchmarks.platform.engine_processes import BareEngines, FasterWhisperProcess
+from benchmarks.platform.engine_work import work_of
 from benchmarks.platform.submit import measure, recordings
-from benchmarks.platform.transcribe import windows_of
 from cli.main import main
 from clients import connection
 from clients.public import Client, Target
@@ -102,12 +102,15 @@ def test_no_values_have_no_percentile() -> None:
 def test_rendered_speech_is_of_the_length_asked_for_and_both_who_are_compared_hear_it() -> None:
     pcm = speech(6.0, seed=3)
     assert (pcm.dtype, len(pcm)) == (np.int16, 96_000)
-    windows = windows_of(pcm, Settings())
-    assert 0.5 < sum(map(len, windows)) / 2 / len(pcm) <= 1.0
-    with BareRecognizers(Settings(), 1) as recognizers:
-        took_secs, num_words = recognizers.recognize(windows)
+    work = work_of(pcm, Settings())
+    assert 0.5 < sum(map(len, work.windows)) / 2 / len(pcm) <= 1.0
+    with BareEngines(Settings(), 1) as engines:
+        took_secs, num_words = engines.recognize(work)
+        all_took_secs, num_turns = engines.run_all(work)
     assert took_secs > 0
     assert num_words >= 8
+    assert all_took_secs > 0
+    assert num_turns >= 1
     with FasterWhisperProcess(Settings()) as rival:
         took_secs, their_words = rival.transcribe(pcm)
     assert took_secs > 0

@@ -1,4 +1,4 @@
-"""Recognisers in separate processes without the platform, as a baseline for the server."""
+"""Engines in separate processes without the platform, as a baseline for the server."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from schemas.domain import RecognizeOptions, Seconds
+from schemas.domain import RecognizeOptions, Seconds, Span
+from schemas.engines import VoiceWindows
 from schemas.errors import InvalidParameter
 from schemas.settings import Settings
 from serve.engines.registry import choice
 
 if TYPE_CHECKING:
     from benchmarks.fixtures import Pcm
+    from benchmarks.platform.engine_work import Block, EngineWork
 
 _LANGUAGE = "en"
 """Language of all processes, so that no time is spent on its detection for every window."""
@@ -38,20 +40,32 @@ class _Processes:
         self._pool.join()
 
 
-class BareRecognizers(_Processes):
-    """The server's recogniser alone, one thread a process, on batches of windows of similar length."""
+class BareEngines(_Processes):
+    """The server's engines alone, one thread a process: recogniser, diariser, and event detector if it hears audio."""
 
     def __init__(self, settings: Settings, processes: int) -> None:
-        super().__init__(settings, processes, _load_recognizer)
+        super().__init__(settings, processes, _load_engines)
 
-    def recognize(self, windows: list[bytes]) -> tuple[Seconds, int]:
-        """(wall time of recognising all windows, number of words). The longest batches run first, to end together."""
-        ordered = sorted(windows, key=len, reverse=True)
-        size = self._pool.apply(_max_batch)
-        batches = [ordered[at : at + size] for at in range(0, len(ordered), size)]
+    def recognize(self, work: EngineWork) -> tuple[Seconds, int]:
+        """(wall time of recognising all windows of a recording, number of words)."""
         began = time.perf_counter()
-        num_words = sum(self._pool.imap_unordered(_recognize, batches, chunksize=1))
+        num_words = sum(self._pool.imap_unordered(_recognize, self._batches(work), chunksize=1))
         return time.perf_counter() - began, num_words
+
+    def run_all(self, work: EngineWork) -> tuple[Seconds, int]:
+        """(wall time of all that the engines do for a recording, number of its turns)."""
+        began = time.perf_counter()
+        observed = self._pool.map_async(_observe, work.blocks, chunksize=1)
+        words = self._pool.map_async(_recognize, self._batches(work), chunksize=1)
+        turns = self._pool.apply(_resolve, ([voices for voices in observed.get() if voices], work.speech))
+        words.get()
+        return time.perf_counter() - began, turns
+
+    def _batches(self, work: EngineWork) -> list[list[bytes]]:
+        """Windows of similar length; the longest run first, so that all processes end together."""
+        ordered = sorted(work.windows, key=len, reverse=True)
+        size = self._pool.apply(_max_batch)
+        return [ordered[at : at + size] for at in range(0, len(ordered), size)]
 
 
 class FasterWhisperProcess(_Processes):
@@ -76,14 +90,18 @@ class FasterWhisperProcess(_Processes):
 
 
 _engine: Any = None
+_diarizer: Any = None
+_detector: Any = None
 
 
-def _load_recognizer(settings: Settings) -> None:
-    from serve.engines.registry import build_recognizer
+def _load_engines(settings: Settings) -> None:
+    from serve.engines.registry import build_diarizer, build_event_detector, build_recognizer
 
-    global _engine
-    one_thread = settings.engines.model_copy(update={"model_threads": 1})
-    _engine = build_recognizer(settings.model_copy(update={"engines": one_thread}))
+    global _engine, _diarizer, _detector
+    one_thread = settings.model_copy(update={"engines": settings.engines.model_copy(update={"model_threads": 1})})
+    _engine = build_recognizer(one_thread)
+    _diarizer = build_diarizer(one_thread)
+    _detector = build_event_detector(one_thread)
 
 
 def _loaded(number: int) -> int:
@@ -101,6 +119,22 @@ def _recognize(batch: list[bytes]) -> int:
 
     samples = [to_float(np.frombuffer(pcm, "<i2")) for pcm in batch]
     return sum(len(found.words) for found in _engine.recognize(samples, RecognizeOptions(_LANGUAGE)))
+
+
+def _observe(block: Block) -> VoiceWindows | None:
+    """What the diariser hears in a block, None where nobody speaks. The event detector listens too, if it hears audio."""
+    from audio.pcm import to_float
+
+    samples = to_float(np.frombuffer(block.pcm, "<i2"))
+    if _detector.info.capabilities["acoustic"]:
+        _detector.observe(samples, block.start_secs)
+    voices: VoiceWindows | None = _diarizer.observe(samples, block.speech, block.start_secs) if block.speech else None
+    return voices
+
+
+def _resolve(voices: list[VoiceWindows], speech: tuple[Span, ...]) -> int:
+    """Number of turns."""
+    return len(_diarizer.resolve(voices, speech)) if voices and speech else 0
 
 
 def _load_faster_whisper(settings: Settings) -> None:
