@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from schemas.api.realtime.server_events import error_event
 from schemas.domain import Seconds
@@ -67,10 +67,31 @@ async def converse(
             pass  # the client does not read
         return Ending(GOING_AWAY, code)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await session.close()
+        await _uninterrupted(_stop(tasks, session))
+
+
+async def _stop(tasks: Iterable[asyncio.Task[Any]], session: Session) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await session.close()
+
+
+async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Do ``work`` to its end, and only then raise the cancellation of the caller, if there was one.
+
+    Ray Serve cancels the handler of a socket shortly after the client has left, when the session is already being closed.
+    """
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
 async def _read(session: Session, receive: Receive) -> None:

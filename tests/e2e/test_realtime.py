@@ -24,8 +24,8 @@ pytestmark = pytest.mark.e2e
 ANSWER_SECS = 60.0
 
 
-async def converse(url: str, key: str) -> tuple[str, list[dict[str, Any]]]:
-    """One spoken turn up to the end of its response; returns the session's id and all events."""
+async def converse(url: str, key: str, until: str = "response.done") -> tuple[str, list[dict[str, Any]]]:
+    """One spoken turn up to the first event of type ``until``; returns the session's id and all events."""
     samples = np.concatenate((silence(0.5), say(SENTENCES[0]), silence(1.0)))
     pcm = (soxr.resample(samples, SAMPLE_RATE_HZ, SPEECH_RATE_HZ) * 32767).astype("<i2").tobytes()
     offered: Any = ["realtime", f"openai-insecure-api-key.{key}"]
@@ -37,7 +37,7 @@ async def converse(url: str, key: str) -> tuple[str, list[dict[str, Any]]]:
         for at in range(0, len(pcm), 4800):
             chunk = base64.b64encode(pcm[at : at + 4800]).decode()
             await ws.send(json.dumps({"type": "input_audio_buffer.append", "audio": chunk}))
-        while not events or events[-1]["type"] != "response.done":
+        while not events or events[-1]["type"] != until:
             events.append(json.loads(await ws.recv()))
             server_events().validate_python(events[-1])
     return events[0]["session"]["id"], events
@@ -57,6 +57,16 @@ def test_speech_is_answered(stack: stacks.Stack, client: httpx.Client) -> None:
         return len(client.get(f"/history/conversations/{session_id}").json().get("turns", []))
 
     stacks.until(lambda: turns() == 2, "both turns are in the history", 30)
+
+
+def test_a_conversation_ends_when_its_client_leaves_during_an_answer(stack: stacks.Stack, client: httpx.Client) -> None:
+    url = stack.url.replace("http", "ws") + "/v1/realtime?model=fluxions"
+    ids = [asyncio.run(converse(url, stack.key(), "response.output_audio.delta"))[0] for _ in range(4)]
+
+    def ended() -> bool:
+        return all(client.get(f"/history/conversations/{one}").json()["ended_at"] for one in ids)
+
+    stacks.until(ended, "all conversations are over in the history", 60)
 
 
 async def _refused(url: str) -> int:

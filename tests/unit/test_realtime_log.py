@@ -10,6 +10,7 @@ import pytest
 
 from schemas.domain import SPEECH_RATE_HZ, Recognition, Word
 from schemas.records import ConversationTurn, ToolCall
+from serve.realtime.connection import converse
 from serve.realtime.conversation_log import ConversationLog
 from tests.support.realtime_kit import SECS_PER_WORD, TEXT, WEATHER, Clock, ScriptedEngines, Talk, calling, written
 from tests.unit.test_realtime_audio_in import TURN, spoken
@@ -30,6 +31,9 @@ class Noted:
     cuts: list[float] = field(default_factory=list)
     ended: list[tuple[float, float | None]] = field(default_factory=list)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    may_end: asyncio.Event | None = None
+    """If there is one, `end` waits for it."""
 
     def turn(self, turn: ConversationTurn) -> None:
         self.turns.append(turn)
@@ -49,6 +53,9 @@ class Noted:
         self.cuts.append(at_secs)
 
     async def end(self, *, duration_secs: float, cost_usd: float | None) -> None:
+        self.ending.set()
+        if self.may_end is not None:
+            await self.may_end.wait()
         self.ended.append((duration_secs, cost_usd))
 
 
@@ -175,4 +182,25 @@ async def test_responses_beside_the_conversation_are_not_written() -> None:
     async with talk:
         await talk.ask(conversation="none", **TEXT)
     assert noted.turns == []
+    assert len(noted.ended) == 1
+
+
+async def test_a_conversation_ends_though_its_handler_is_cancelled_while_it_closes() -> None:
+    talk, noted = logged(ScriptedEngines([]))
+    noted.may_end = asyncio.Event()
+
+    async def gone() -> None:
+        return None
+
+    handler = asyncio.create_task(
+        converse(talk.session, talk.writer, gone, longest_secs=60.0, leaving=asyncio.Event()), name="handler"
+    )
+    async with asyncio.timeout(20):
+        await noted.ending.wait()
+        handler.cancel()
+        await asyncio.wait((handler,), timeout=0.2)
+        assert not noted.ended
+        noted.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await handler
     assert len(noted.ended) == 1
