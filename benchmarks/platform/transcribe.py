@@ -70,14 +70,15 @@ def measure(
         note(f"this machine is busy (load {load:.1f}); what shares it with the server shows in every number")
     short = speech(_SHORT_SECS, seed=1)
     pcm = _decoded(recording, settings) if recording else speech(long_secs, seed=2)
-    note(f"long file: {len(pcm) / SAMPLE_RATE_HZ:.0f} s, {len(work_of(pcm, settings).windows)} windows")
+    work = work_of(pcm, settings)
+    note(f"long file: {len(pcm) / SAMPLE_RATE_HZ:.0f} s, {len(work.windows)} windows")
     found = _Rounds()
     with ExitStack() as stack:
         client = stack.enter_context(Client(target, patience_secs=30.0))
         bare = stack.enter_context(BareEngines(settings, processes))
         rival = stack.enter_context(FasterWhisperProcess(settings)) if versus else None
         complete(client, wav(short), cache=False)  # The first file warms up the replicas.
-        found.bare.append(bare.recognize(work_of(pcm, settings))[0])
+        found.bare.append(bare.recognize(work)[0])
         for number in range(rounds):
             wall_secs, body = complete(client, wav(short), cache=False)
             found.around.append(wall_secs - body["engine_secs"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from clients.public import Target
-from flows.archives.dask_programs import home_environment
+from flows.archives.home_environment import home_environment
 from flows.archives.protocol import ArchiveRequest, Mode, read_events, write_request
 from runtime.children import module_env, start, stop
 from schemas.errors import FluxionsError

@@ -36,6 +36,9 @@ AHEAD_SECS: Final[Seconds] = 60.0
 AHEAD_ROWS: Final = 16_384
 """So long a new snapshot waits for what is built ahead of it, and while no more rows than these were acknowledged."""
 
+_LOOK_SECS: Final[Seconds] = 0.5
+"""So often the number of acknowledged rows is looked at meanwhile."""
+
 BuildAhead = Callable[[str, Sequence[TablePart]], Sequence[Future[None]]]
 """Starts to build what queries of a snapshot use, given the table and the snapshot's parts. Returns what is being built."""
 
@@ -154,7 +157,7 @@ class Follower:
         waiting = {asyncio.wrap_future(one) for one in building}
         until = time.monotonic() + AHEAD_SECS
         while waiting and time.monotonic() < until and self._rows_since() < AHEAD_ROWS:
-            _, waiting = await asyncio.wait(waiting, timeout=min(1.0, AHEAD_SECS))
+            _, waiting = await asyncio.wait(waiting, timeout=_LOOK_SECS)
         return bool(building)
 
     def _rows_since(self) -> int:

@@ -1,8 +1,10 @@
 """Search indexes are made in a process of their own, of low priority, which ends when there is none to make.
 
-On a thread of the gateway they delayed its other threads, and what the sorts had needed stayed the gateway's: 94 MiB after
-a file of 250,000 turns. The child is ``python -m serve.services.search_index_process``. A request's
-head is ``{"folder": path, "table": name, "uri": data file}``; that of the answer is empty, or has ``error``.
+On a thread of the gateway, what the sorts had needed stayed the gateway's: 94 MiB after a file of 250,000 turns. The child
+is ``python -m serve.services.search_index_process``. A request's head is ``{"folder": path, "table": name, "uri": data
+file}``; that of the answer is empty, or has ``error``.
+
+`runtime.child_program.ChildProgram` belongs to an event loop, and the builder is a thread without one.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime import children, frames
-from runtime.child_program import PARENT_PID, serve
+from runtime.child_program import ANSWER_SECS, PARENT_PID, serve
 from runtime.priority import lower_priority
 
 if TYPE_CHECKING:
@@ -43,16 +45,21 @@ class SearchIndexProcess:
         return self._process is not None and self._process.poll() is None
 
     def make(self, table: str, uri: str) -> None:
-        """Store the index of a data file, unless it is stored. Blocks. Raises OSError."""
+        """Store the index of a data file, unless it is stored. Blocks. Raises OSError, for a child that hangs after
+        `ANSWER_SECS`."""
         process = self._running()
         assert process.stdin is not None  # noqa: S101 - it was given pipes
         assert process.stdout is not None  # noqa: S101
+        watch = threading.Timer(ANSWER_SECS, process.kill)
+        watch.start()
         try:
             frames.write(process.stdin, {"folder": str(self._folder), "table": table, "uri": uri})
             answer = frames.read(process.stdout)
         except (OSError, EOFError, ValueError) as error:
             self.rest()
             raise OSError("the process that makes search indexes has ended") from error
+        finally:
+            watch.cancel()
         if answer is None:
             self.rest()
             raise OSError("the process that makes search indexes has ended")

@@ -14,7 +14,8 @@ import distributed
 import pytest
 
 from cli.main import main
-from flows.archives.dask_programs import AUTHORITY, environment, home_environment
+from flows.archives.dask_programs import environment
+from flows.archives.home_environment import AUTHORITY, home_environment
 from schemas.settings import ClusterSettings, ServerSettings, Settings, StorageSettings
 from serve.supervisor.instance import Instance, create
 from serve.supervisor.instance_keys import prepare_keys

@@ -14,20 +14,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from serve.gateway import backpressure
 from serve.gateway.backpressure import MAX_WAITING, Outbox
+from tests.support.application_loop import application_loop
 
 pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
 def application() -> Iterator[asyncio.AbstractEventLoop]:
-    """The application's event loop, in a thread of its own as Ray runs it."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    yield loop
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    """The application's event loop."""
+    with application_loop() as loop:
+        yield loop
 
 
 async def test_no_more_than_the_bound_waits_for_a_client(application: asyncio.AbstractEventLoop) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from ray.serve._private import replica
 
 from serve.gateway import leaving
+from tests.support.application_loop import application_loop
 
 pytestmark = pytest.mark.unit
 
@@ -30,14 +30,9 @@ class _Replica(replica.Replica):
 
 @pytest.fixture
 def application() -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    yield loop
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    """The application's event loop."""
+    with application_loop() as loop:
+        yield loop
 
 
 async def _drained(tell: leaving.Tell, loop: asyncio.AbstractEventLoop | None, done: list[str]) -> None:

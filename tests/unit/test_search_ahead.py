@@ -23,6 +23,7 @@ from lakehouse.search.postings import Postings
 from lakehouse.storage import derived_files
 from lakehouse.storage.location import Location
 from runtime import children
+from serve.services import search_index_process
 from serve.services.search_index_process import SearchIndexProcess
 from tests.support.search_kit import texts
 from tests.unit.test_search_postings import Tables, said
@@ -145,6 +146,16 @@ async def test_without_the_child_indexes_are_made_on_a_thread(
     expected = await gateway.indexed()
     monkeypatch.setattr(DecodedColumnCache, "read", None)
     assert await gateway.found() == expected
+
+
+async def test_a_child_that_hangs_is_ended(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_index_process, "ANSWER_SECS", 0.5)
+    process, folder = SearchIndexProcess(tmp_path / "indexes"), tmp_path / "indexes" / "turns"
+    uri = next((tmp_path / "tables" / "turns").glob("*.parquet")).as_posix()
+    folder.mkdir(parents=True)
+    with derived_files._locked(folder / "lock-words"), pytest.raises(OSError, match="has ended"):
+        await asyncio.wait_for(asyncio.to_thread(process.make, "turns", uri), DEADLINE_SECS)
+    assert not process.is_running
 
 
 async def test_a_reader_that_closes_ends_the_child_in_the_midst_of_an_index(
