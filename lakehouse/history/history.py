@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -171,6 +171,15 @@ class History:
         rows = await self._of_session("conversations", account, session_id, None)
         return rows[-1] if rows else None
 
+    async def conversations(self, account: str, session_ids: Collection[str]) -> dict[str, Row]:
+        """The same of several session ids, by id. Those of which there is none are left out."""
+
+        def read(views: Sequence[AccountView]) -> dict[str, Row]:
+            found = {session_id: _session_rows(views[0], session_id) for session_id in session_ids}
+            return {session_id: rows[-1] for session_id, rows in found.items() if rows}
+
+        return await self.read(("conversations",), account, read)
+
     async def turns(self, account: str, session_id: str, limit: int) -> list[Row]:
         """The first ``limit`` turns of a conversation, in order."""
         return await self._of_session("turns", account, session_id, limit)
@@ -188,17 +197,7 @@ class History:
         return await self.read((table,), account, lambda views: consume(_slices(views[0])))
 
     async def _of_session(self, table: str, account: str, session_id: str, limit: int | None) -> list[Row]:
-        wanted = hashes(pl.Series([session_id]))[0]
-
-        def read(views: Sequence[AccountView]) -> list[Row]:
-            ranges = [RankRange(run, 0, len(run)) for run in (run.where_hash(wanted) for run in views[0].runs)]
-            total = sum(map(len, ranges))
-            # Another session may have the same hash, so the limit is applied after reading.
-            found = page(ranges, 0, total, descending=False)
-            rows = [row for row in _rows([c.run for c in ranges], found) if row["session_id"] == session_id]
-            return rows[:limit]
-
-        return await self.read((table,), account, read)
+        return await self.read((table,), account, lambda views: _session_rows(views[0], session_id)[:limit])
 
     async def read(self, tables: Sequence[str], account: str, read: Callable[[Sequence[AccountView]], T]) -> T:
         """The result of ``read``, called on a thread with one view a table.
@@ -247,6 +246,15 @@ def _page(
     found = page(ranges, offset, limit, descending=order == "desc")
     rows = _rows([run for _, run in runs], found)
     return sum(map(len, ranges)), [(runs[item.source][0], row) for item, row in zip(found, rows, strict=True)]
+
+
+def _session_rows(view: AccountView, session_id: str) -> list[Row]:
+    """The rows of a session, in order."""
+    wanted = hashes(pl.Series([session_id]))[0]
+    ranges = [RankRange(run, 0, len(run)) for run in (run.where_hash(wanted) for run in view.runs)]
+    # Another session may have the same hash, so that rows are told apart after reading.
+    found = page(ranges, 0, sum(map(len, ranges)), descending=False)
+    return [row for row in _rows([c.run for c in ranges], found) if row["session_id"] == session_id]
 
 
 def _rows(runs: Sequence[SortedRows], found: Sequence[Found]) -> list[Row]:

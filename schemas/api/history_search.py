@@ -13,6 +13,7 @@ from schemas.times import iso
 class TurnHit(TurnBody):
     """A turn that a search found."""
 
+    title: str | None = Field(description="The title of its conversation; null as in the list of conversations.")
     snippet: str = Field(
         description="The text around the match as HTML: matched words in `<mark>`, everything else escaped."
     )
@@ -46,9 +47,9 @@ class TtsHit(BaseModel):
     snippet: str = Field(description="The piece that matched, as HTML.")
 
 
-def turn_hit(row: Row, snippet: str) -> TurnHit:
-    """The hit for a row of `turns`; ``snippet`` is HTML."""
-    return TurnHit(**TurnBody.fields(row), snippet=snippet)
+def turn_hit(row: Row, snippet: str, title: str | None) -> TurnHit:
+    """The hit for a row of `turns`; ``snippet`` is HTML, ``title`` that of its conversation."""
+    return TurnHit(**TurnBody.fields(row), title=title, snippet=snippet)
 
 
 def transcription_hit(row: Row, snippet: str, start_secs: float | None) -> TranscriptionHit:

@@ -75,10 +75,14 @@ class SearchCursor:
     before: Mapping[str, Key | None]
 
     @classmethod
-    def of(cls, text: str | None, kinds: Iterable[str] = FROM_NEWEST) -> SearchCursor:
-        """The inverse of `str`; without a text, at the newest hits of ``kinds``. Raises InvalidParameter."""
+    def of(cls, text: str | None, kinds: Iterable[str] = FROM_NEWEST, until: dt.datetime | None = None) -> SearchCursor:
+        """The inverse of `str`; without a text, at the newest hits of ``kinds``, or those of ``until``.
+
+        Raises InvalidParameter.
+        """
         if text is None:
-            return cls(dict.fromkeys(kinds))
+            first = None if until is None else _end_of((until - _EPOCH) // _MICROSECOND)
+            return cls(dict.fromkeys(kinds, first))
         try:
             before = {str(kind): (int(micros), int(row_id)) for kind, (micros, row_id) in _content(text).items()}
             if not before or not before.keys() <= set(kinds):
@@ -117,8 +121,13 @@ class SearchCursor:
             return shown, None
         last = {hit.object: _key(hit) for hit in shown}
         # A kind of which nothing was shown goes on at the page's end, with all that is of the same moment.
-        end = (_key(shown[-1])[0], _LARGEST - 1)
+        end = _end_of(_key(shown[-1])[0])
         return shown, SearchCursor({hit.object: last.get(hit.object, end) for hit in left})
+
+
+def _end_of(micros: int) -> Key:
+    """Newer than everything of a moment."""
+    return micros, _LARGEST - 1
 
 
 def _key(hit: Hit) -> Key:

@@ -30,6 +30,7 @@ from serve.gateway.routes import (
     corrections,
     health,
     history,
+    history_search,
     imports,
     keys,
     live_socket,
@@ -93,6 +94,7 @@ _ROUTERS = (
     corrections.router,
     speech.router,
     voices.router,
+    history_search.router,  # before the routes with an id in the place of "search"
     history.router,
     render_audio.router,
     sharing.router,

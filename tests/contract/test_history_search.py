@@ -30,6 +30,10 @@ BAD = [
     (f"/history/search?q=a&cursor={cursor({'tts': [1, 2**63]})}", "cursor"),
     (f"/history/search?q=a&cursor={cursor({'tts': [-1, 2]})}", "cursor"),
     (f"/history/conversations/search?q=a&cursor={cursor({'tts': [1, 2]})}", "cursor"),
+    (f"/history/search?q=a&type=conversation&cursor={cursor({'tts': [1, 2]})}", "cursor"),
+    ("/history/search?q=a&type=video", "type"),
+    ("/history/search?q=a&since=yesterday", "since"),
+    ("/history/conversations/search?q=a&until=tomorrow", "until"),
 ]
 
 
@@ -88,6 +92,44 @@ async def test_a_search_goes_on_where_its_page_ended(filled: Running, client: ht
     # Between the pages of both searches came what the later one finds as well.
     assert len(found) == len(set(found))
     assert set(ids) < set(found)
+
+
+async def test_a_search_has_the_filters_of_the_feed(filled: Running, client: httpx.AsyncClient) -> None:
+    await until_projected(filled.ledger)
+    query = "dentist or evening"
+
+    async def found(**filters: str) -> list[tuple[str, str]]:
+        hits: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while not hits or cursor:
+            params = {"q": query, "order": "time", "limit": "2", **filters, **({"cursor": cursor} if cursor else {})}
+            body = (await client.get("/history/search", params=params)).raise_for_status().json()
+            hits, cursor = hits + body["data"], body["next_cursor"]
+            if not body["data"]:
+                break
+        return [(hit["object"], hit["created_at"]) for hit in hits]
+
+    everything = await found()
+    assert {kind for kind, _ in everything} == {"conversation_turn", "transcription", "tts"}
+    for type, kind in (("conversation", "conversation_turn"), ("transcription", "transcription"), ("tts", "tts")):
+        assert await found(type=type) == [hit for hit in everything if hit[0] == kind]
+    assert await found(type="tts,conversation") == [hit for hit in everything if hit[0] != "transcription"]
+    renders = [at for kind, at in everything if kind == "tts"]
+    since, until = renders[3], renders[1]
+    assert await found(since=since, until=until) == [hit for hit in everything if since <= hit[1] <= until]
+    assert await found(since=since, type="tts") == [("tts", at) for at in renders[:4]]
+    turns = {"q": "dentist", "until": "2026-06-29T12:45:00Z"}
+    early = (await client.get("/history/conversations/search", params=turns)).json()
+    assert ({hit["session_id"] for hit in early["data"]}, early["next_cursor"]) == ({"sess_abc"}, None)
+
+
+async def test_a_turn_that_was_found_has_its_conversations_title(filled: Running, client: httpx.AsyncClient) -> None:
+    for path in ("/history/search", "/history/conversations/search"):
+        hits = (await client.get(path, params={"q": "dentist"})).json()["data"]
+        titles = {hit["session_id"]: hit["title"] for hit in hits if hit["object"] == "conversation_turn"}
+        assert titles == dict.fromkeys(("sess_abc", "sess_def"), "turn 0 about the dentist"), path
+        other = (await client.get(path, params={"q": "dentist", "since": "2026-06-29T13:00:00Z"})).json()["data"]
+        assert {hit["session_id"] for hit in other if hit["object"] == "conversation_turn"} == {"sess_def"}
 
 
 async def test_a_cursor_that_is_none_is_named(client: httpx.AsyncClient) -> None:

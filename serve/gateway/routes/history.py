@@ -1,28 +1,25 @@
-"""`/history`: lists of an account's activity, with pages and filters; its search; its deletion."""
+"""`/history`: lists of an account's activity, with pages and filters; its deletion."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 
-from lakehouse.search import Hit
-from lakehouse.search.search import TRANSCRIPTION, TTS, TURN
 from lakehouse.storage.result_objects import segments_key, text_key
-from schemas import times
 from schemas.api import history as bodies
-from schemas.api import history_search as hit_bodies
 from schemas.api.deletions import DeletedConversation, DeletedTts
 from schemas.api.turn_measures import TurnMeasures
 from schemas.errors import InvalidParameter, NotFound
 from schemas.titles import title_of
 from serve.engines.tts.voices import canonical_voice
 from serve.gateway.auth import User
-from serve.gateway.cursors import Cursor, SearchCursor
+from serve.gateway.cursors import Cursor
 from serve.gateway.dependencies import Services, services
+from serve.gateway.time_parameters import moment, time_parameter
 
 router = APIRouter(prefix="/history", tags=["history"])
 
@@ -31,44 +28,13 @@ _Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 _Session = Annotated[str, Path(min_length=1, max_length=200)]
 _Voice = Annotated[str | None, Query(max_length=200, description="Filter by voice id.")]
 _Status = Literal["submitted", "processing", "completed", "failed", "cancelled"]
-_Text = Annotated[str, Query(min_length=1, description="Search query.")]
-_Hits = Annotated[int, Query(ge=1, le=100, description="Max results of each kind.")]
-_After = Annotated[str | None, Query(max_length=300, description="`next_cursor` of the previous page, with the same `q`.")]
 _MAX_PAGE = 2**31
-_TIME = r"^([0-9]{1,10}|[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}Z)$"
-
-_HIT: dict[str, Callable[[Hit], Any]] = {
-    TURN: lambda hit: hit_bodies.turn_hit(hit.row, hit.snippet),
-    TRANSCRIPTION: lambda hit: hit_bodies.transcription_hit(hit.row, hit.snippet, hit.start_secs),
-    TTS: lambda hit: hit_bodies.tts_hit(hit.row, hit.snippet),
-}
 
 _FEED: dict[str, tuple[str, Any]] = {
     "transcription": ("transcriptions", bodies.TranscriptionEntry),
     "tts": ("tts_renders", bodies.TtsEntry),
     "conversation": ("conversations", bodies.ConversationFeedEntry),
 }
-
-
-def _time(description: str) -> Any:
-    """A time in a query.
-
-    The pattern in the OpenAPI document has the forms that all clients can send; other forms of ISO-8601 are accepted too.
-    """
-    return Query(description=description, json_schema_extra={"pattern": _TIME})
-
-
-def _moment(name: str, value: str | None) -> dt.datetime | None:
-    if value is None:
-        return None
-    try:
-        return times.parse(value.strip())
-    except (ValueError, OverflowError) as error:
-        why = f": {error}" if "milliseconds" in str(error) else ""
-        raise InvalidParameter(
-            f"{name}: {value[:60]!r} is no time{why}; give ISO-8601, as 2026-06-29T10:40:00Z, or seconds since 1970",
-            param=name,
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +74,8 @@ def window(
     page: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="Page number (1-based).")] = 1,
     limit: Annotated[int, Query(ge=1, le=100, description="Results per page.")] = 20,
     order: Annotated[Literal["asc", "desc"], Query(description="Sort by time.")] = "desc",
-    since: Annotated[str | None, _time("Only items at or after this time: ISO-8601 or epoch seconds.")] = None,
-    until: Annotated[str | None, _time("Only items at or before this time: ISO-8601 or epoch seconds.")] = None,
+    since: Annotated[str | None, time_parameter("Only items at or after this time: ISO-8601 or epoch seconds.")] = None,
+    until: Annotated[str | None, time_parameter("Only items at or before this time: ISO-8601 or epoch seconds.")] = None,
     cursor: Annotated[
         str | None,
         Query(max_length=200, description="`next_cursor` of the previous page, instead of `page`: no item is shown twice."),
@@ -121,7 +87,7 @@ def window(
         raise InvalidParameter(
             "cursor: send it with the `order` of the list that it came from, and without `page`", param="cursor"
         )
-    return Window(page, limit, order, _moment("since", since), _moment("until", until), position)
+    return Window(page, limit, order, moment("since", since), moment("until", until), position)
 
 
 _Window = Annotated[Window, Depends(window)]
@@ -222,38 +188,6 @@ async def conversations(user: User, s: _Services, w: _Window, voice: _Voice = No
     found = await s.history.slice("conversations", user.account, **w.options(), filters=_given(voice=_canonical(voice)))
     data = [bodies.ConversationEntry.fields(row) for row in found.rows]
     return w.envelope(found.total, found.rows, data)
-
-
-@router.get("/conversations/search")
-async def search_turns(user: User, s: _Services, q: _Text, limit: _Hits = 20, cursor: _After = None) -> hit_bodies.TurnHits:
-    """Full-text search in conversation turns, newest first.
-
-    Quotes make a phrase, `or` joins alternatives, `-` excludes a word.
-    """
-    at = SearchCursor.of(cursor, (TURN,))
-    hits, behind = at.page(await s.search.turns(user.account, q, limit + 1, at.before[TURN]), limit)
-    data = [hit_bodies.turn_hit(hit.row, hit.snippet) for hit in hits]
-    return hit_bodies.TurnHits(query=q, data=data, next_cursor=None if behind is None else str(behind))
-
-
-@router.get("/search")
-async def search(
-    user: User,
-    s: _Services,
-    q: _Text,
-    limit: _Hits = 20,
-    cursor: _After = None,
-    order: Annotated[
-        Literal["kind", "time"],
-        Query(description="`kind`: each kind newest first; `time`: at most `limit` of all kinds together, newest first."),
-    ] = "kind",
-) -> hit_bodies.Hits:
-    """Search in turns, transcripts, file names and spoken texts: at most `limit` of each kind, newest first."""
-    at = SearchCursor.of(cursor)
-    found = await s.search.everything(user.account, q, limit + 1, at.before)
-    hits, behind = (at.page_by_time if order == "time" else at.page)(found, limit)
-    data = [_HIT[hit.object](hit) for hit in hits]
-    return hit_bodies.Hits(query=q, data=data, next_cursor=None if behind is None else str(behind))
 
 
 @router.get("/conversations/{session_id}", response_model=bodies.ConversationDetail, response_model_exclude_unset=True)
