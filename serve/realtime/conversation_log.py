@@ -131,6 +131,9 @@ class ConversationLog:
         for call in response.calls:
             if call.item.status == "completed":
                 self._calls[call.item.call_id] = (call.item, _utc_now())
+        if response.calls and response.times.first_sound is None and response.times.speech_ended is not None:
+            # What is said with the results answers the same speech.
+            self._speech_ended = self._speech_ended or response.times.speech_ended - self._began
         message = response.message
         if message is None:
             return

@@ -168,7 +168,7 @@ class UserTurns:
         fits = prepared is not None and turn.transcript.is_settled and self._responding.active is None
         if self._log is not None:
             self._log.turn_ended(audio_end_ms / 1000 - turn.speech_ended_secs)
-        self._writer.send(events.speech_stopped(turn.item_id, audio_end_ms))
+        self._writer.send(events.speech_stopped(turn.item_id, audio_end_ms, round(1000 * turn.speech_ended_secs)))
         self._commit(turn, words)
         if prepared is not None and fits:
             self._responding.adopt(prepared)

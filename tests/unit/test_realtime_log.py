@@ -89,6 +89,25 @@ async def test_a_spoken_turn_and_its_answer_are_written_with_their_latencies() -
     assert cost == pytest.approx(heard_secs + 0.01 * len(ANSWER))
 
 
+async def test_an_answer_that_calls_a_function_first_counts_from_the_same_end_of_speech() -> None:
+    engines = ScriptedEngines([calling(("get_weather", "{}")), written(ANSWER)], hears=["How is the weather?"])
+    talk, noted = logged(engines)
+    async with talk:
+        await talk.update(tools=[WEATHER])
+        await talk.hear(spoken(TURN, 0.5, 1.0))
+        await talk.until("response.done")
+        talk.clock.now += 2
+        output = {"type": "function_call_output", "call_id": "call_0", "output": "fine"}
+        await talk.send("conversation.item.create", item=output)
+        await talk.ask()
+        await talk.say("And tomorrow?")
+        await talk.ask()
+    answer, written_turn = (turn.latencies for turn in noted.turns if turn.role == "assistant")
+    assert answer.end_of_turn_secs == pytest.approx(0.5, abs=0.05)
+    assert answer.first_sent_secs == pytest.approx(2.5, abs=0.05)
+    assert written_turn.first_sent_secs is None
+
+
 async def test_of_an_interrupted_response_only_the_part_that_was_heard_is_recorded() -> None:
     talk, noted = logged(ScriptedEngines([written(ANSWER)]))
     async with talk:

@@ -87,6 +87,9 @@ async def test_a_session_with_semantic_detection_follows_the_model() -> None:
         await talk.until("response.done")
         (stopped,) = talk.of("input_audio_buffer.speech_stopped")
         assert stopped["audio_end_ms"] < 1000 * (0.5 + secs_of(TURN)) + 800
+        # Latencies count from the end of speech, not from that of the silence after it.
+        assert stopped["speech_end_ms"] == pytest.approx(1000 * (0.5 + secs_of(TURN)), abs=200)
+        assert stopped["audio_end_ms"] - stopped["speech_end_ms"] >= 200
         assert talk.end_of_turn.heard
         assert max(talk.end_of_turn.heard) <= 8 * 16_000
 

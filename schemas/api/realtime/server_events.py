@@ -84,9 +84,10 @@ def speech_started(item_id: str, audio_start_ms: int) -> Event:
     return {"type": "input_audio_buffer.speech_started", "item_id": item_id, "audio_start_ms": audio_start_ms}
 
 
-def speech_stopped(item_id: str, audio_end_ms: int) -> Event:
-    """The turn ended; the time includes the silence that ended it."""
-    return {"type": "input_audio_buffer.speech_stopped", "item_id": item_id, "audio_end_ms": audio_end_ms}
+def speech_stopped(item_id: str, audio_end_ms: int, speech_end_ms: int) -> Event:
+    """The turn ended at ``audio_end_ms``, with the silence that ended it; ``speech_end_ms`` is before the silence."""
+    ends = {"audio_end_ms": audio_end_ms, "speech_end_ms": speech_end_ms}
+    return {"type": "input_audio_buffer.speech_stopped", "item_id": item_id, **ends}
 
 
 def timeout_triggered(item_id: str, audio_start_ms: int, audio_end_ms: int) -> Event:
