@@ -139,3 +139,20 @@ def test_a_deletion_that_fails_says_why(visit: Visit) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text(made["id"])
     visit.forgive("404")
+
+
+def test_tables_of_keys_and_webhooks_fit_a_phone(visit: Visit) -> None:
+    with visit.studio.client(visit.operator_key) as client:
+        client.post("/v1/webhooks", json={"url": f"https://example.org/{'long-path/' * 8}"}).raise_for_status()
+    page = visit.page("access", visit.operator_key, phone=True)
+    for table in ("API keys", "Webhooks"):
+        region = page.get_by_role("region", name=table)
+        region.locator("table").wait_for()
+        wide = "table => table.scrollWidth > table.clientWidth"
+        assert not region.locator(".scroll-x").evaluate(wide), f"{table} is moved sideways"
+    revoke = page.get_by_role("button", name="Revoke").first
+    revoke.scroll_into_view_if_needed()
+    expect(revoke).to_be_in_viewport(ratio=1)
+    with visit.studio.client(visit.operator_key) as client:
+        for webhook in client.get("/v1/webhooks").json()["data"]:
+            client.delete(f"/v1/webhooks/{webhook['id']}").raise_for_status()

@@ -50,6 +50,18 @@ def test_all_english_stands_in_one_file_and_no_file_names_another_origin() -> No
     assert [path for path, asset in read_assets().items() if foreign.search(asset.content)] == []
 
 
+def test_lengths_of_time_have_one_way_of_writing(visit: Visit) -> None:
+    page = visit.blank()
+    written = page.evaluate("""async () => {
+      const { duration, millis } = await import(new URL("js/core/format.js", document.baseURI));
+      return [...[0, 4.25, 17.4, 59.7, 77, 600, 3599.8, 12300, 4000000].map(duration), ...[0, 910.4, 1617.6].map(millis)];
+    }""")
+    assert written[:9] == [
+        "0 s", "4.3 s", "17 s", "1 min", "1 min 17 s", "10 min", "1 h", "3 h 25 min", "1,111 h 7 min",
+    ]  # fmt: skip
+    assert written[9:] == ["0\u00a0ms", "910\u00a0ms", "1,618\u00a0ms"]
+
+
 def test_a_wrong_key_is_refused_in_the_apis_words_and_a_right_one_signs_in(visit: Visit) -> None:
     page = visit.blank()
     page.get_by_label("API key").fill("fx_wrong")
@@ -70,6 +82,11 @@ def test_history_lists_what_was_done_and_search_opens_at_the_second(visit: Visit
     expect(page.get_by_role("link", name="river talk.wav")).to_have_count(0)
     page.get_by_role("searchbox").fill("budget")
     page.keyboard.press("Enter")
+    # What is searched is what the filters choose, and they are changed beside the matches.
+    expect(page.get_by_text("Nothing was found")).to_be_visible()
+    expect(page.get_by_role("radio", name="Conversations")).to_be_checked()
+    page.get_by_role("radio", name="Transcripts").check()
+    expect(page.get_by_role("searchbox")).to_have_value("budget")
     hit = page.get_by_role("link", name="river talk.wav")
     expect(hit.locator("mark").first).to_have_text("budget")
     hit.click()

@@ -173,6 +173,22 @@ def test_a_rounded_second_lights_its_own_word_and_brings_it_into_view(visit: Vis
     expect(word).to_be_in_viewport(ratio=1)
 
 
+def test_on_a_phone_the_words_begin_in_the_upper_half(visit: Visit, talk: int) -> None:
+    page = visit.page(f"transcripts/{talk}", phone=True)
+    page.locator(".word").first.wait_for()
+    page.locator(".waveform[data-drawn]").wait_for()
+    page.evaluate("scrollTo(0, 0)")
+    assert page.evaluate("document.querySelector('.words').getBoundingClientRect().top < innerHeight / 2")
+    for name in ("Download", "Delete", "Correct words"):
+        expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
+    search = page.get_by_role("searchbox", name="Search in this transcript")
+    before = search.bounding_box()
+    search.fill("the")
+    expect(page.get_by_role("button", name="Next match")).to_be_in_viewport(ratio=1)
+    assert before
+    assert search.bounding_box() == {**before, "width": (search.bounding_box() or before)["width"]}
+
+
 def test_speakers_are_renamed_and_words_corrected(visit: Visit, talk: int) -> None:
     page = opened(visit, talk)
     page.get_by_role("button", name="Rename Speaker 1").click()

@@ -6,7 +6,7 @@ import { PcmPlayer } from "./pcm_player.js";
 const RATE = 24_000;
 
 /** Events, by `on.NAME`: `level(0…1)` of the answer's sound, `item(item)`, `said(id, text, isFinal)`, `answered(id, text)`, `call(item)`, `state(name)`, `turn(latencies)`,
- * `failed(message)`, `closed(lost)`, which is true unless `close()` ended it. Times of `turn` are milliseconds from the end of speech. */
+ * `failed(message)`, `closed(lost)`, which is true unless `close()` ended it. `turn` has the marks of `LatencyScale.line`. */
 export class Conversation {
   static async open(api, session, on) {
     const token = await api.authorization({ forSocket: true });
@@ -58,6 +58,7 @@ export class Conversation {
   release() {
     this.send("input_audio_buffer.commit");
     this.#turnEnded();
+    this.#mark("ended");
     this.send("response.create");
   }
 
@@ -90,8 +91,9 @@ export class Conversation {
     this.on.closed(!this.ending);
   }
 
-  #turnEnded() {
-    this.stopped = performance.now();
+  /** A turn is over. What answers it is timed from the end of speech, which was so long ago, or from the moment at which a text was sent. */
+  #turnEnded(millisAgo = 0) {
+    this.stopped = performance.now() - millisAgo;
     this.marks = {};
   }
 
@@ -116,23 +118,21 @@ export class Conversation {
       this.player.context.suspend();
       this.on.state("listening");
     },
-    "input_audio_buffer.speech_stopped": () => {
+    "input_audio_buffer.speech_stopped": ({ audio_end_ms: now, speech_end_ms: ended }) => {
       this.player.context.resume();
-      this.#turnEnded();
+      this.#turnEnded(now - ended);
+      this.#mark("ended");
       this.on.state("thinking");
     },
     "conversation.item.input_audio_transcription.delta": ({ item_id: id, delta }) => this.on.said(id, this.#longer(id, delta), false),
-    "conversation.item.input_audio_transcription.completed": ({ item_id: id, transcript }) => {
-      this.#mark("understood");
-      this.on.said(id, transcript, true);
-    },
+    "conversation.item.input_audio_transcription.completed": ({ item_id: id, transcript }) => this.on.said(id, transcript, true),
     "conversation.item.added": ({ item }) => item.type === "message" && this.on.item(item),
     "response.created": ({ response }) => {
       this.answering = response.id;
     },
+    "response.output_item.added": ({ response_id: response, item }) => response === this.answering && item.type === "message" && this.#mark("answered"),
     "response.output_audio_transcript.delta": ({ response_id: response, item_id: id, delta }) => {
       if (response !== this.answering) return;
-      this.#mark("answered");
       this.on.answered(id, this.#longer(id, delta));
     },
     "response.output_audio.delta": ({ response_id: response, item_id: id, delta }) => {
@@ -167,11 +167,9 @@ export class Conversation {
     if (response.id !== this.answering) return;
     this.answering = null;
     if (response.status === "cancelled") this.#cut();
-    // An answer that calls a function goes on in the next response, which is timed from the same end of speech.
+    // An answer that calls a function before it says anything goes on in the next response, which is timed from the same end of speech.
     const goesOn = response.output.some((item) => item.type === "function_call");
-    delete this.marks.answered;
-    delete this.marks.sounded;
-    if (!goesOn && response.status !== "cancelled") this.stopped = null;
+    if (this.marks.sounded !== undefined || !(goesOn || response.status === "cancelled")) this.stopped = null;
     const id = this.audioItem;
     this.player.ended().then(() => this.audioItem === id && !this.answering && this.on.state(goesOn ? "thinking" : "waiting"));
   }

@@ -16,12 +16,18 @@ export function clock(secs) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${padded}` : `${minutes}:${padded}`;
 }
 
-/** A length of time in words: "4.2 s", "12 min", "3.4 h". */
+/** A length of time in words: "4.2 s", "1 min 17 s", "3 h 25 min". */
 export function duration(secs) {
   if (secs === null || secs === undefined) return "–";
-  if (secs < 60) return `${secs.toFixed(secs > 0 && secs < 10 ? 1 : 0)} s`;
-  if (secs < 3600) return `${Math.round(secs / 60)} min`;
-  return `${(secs / 3600).toFixed(1)} h`;
+  if (secs < 59.5) return `${secs.toFixed(secs > 0 && secs < 9.95 ? 1 : 0)} s`;
+  if (secs < 3599.5) return parts(Math.round(secs), "min", "s");
+  return parts(Math.round(secs / 60), "h", "min");
+}
+
+/** A number of small units as great and small ones, of which sixty make a great one. */
+function parts(smalls, great, small) {
+  const rest = smalls % 60;
+  return `${number.format((smalls - rest) / 60)} ${great}${rest ? ` ${rest} ${small}` : ""}`;
 }
 
 /** A short length of time: "0.42 s". */
@@ -33,7 +39,7 @@ export const hour = (iso) => timeOfDay.format(new Date(iso));
 export const dayName = (iso) => date.format(new Date(iso));
 export const shortDay = (iso) => day.format(new Date(iso));
 export const percent = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
-export const millis = (value) => (value === null || value === undefined ? "–" : `${Math.round(value)} ms`);
+export const millis = (value) => (value === null || value === undefined ? "–" : `${number.format(Math.round(value))}\u00a0ms`);
 
 const LANGUAGES = new Intl.DisplayNames(["en"], { type: "language" });
 

@@ -19,19 +19,19 @@ export function chartCard({ title, rows, shown, columns, signal }) {
   return h("section", { class: "card", "aria-label": title }, h("h2", {}, title), chart, h("details", {}, h("summary", {}, S.usage.asTable), table(title, columns)));
 }
 
-/** A table: `columns` are `{head, cells}`, with `number` for numbers and `wide` for longer texts. */
-export function table(caption, columns) {
+/** A table: `columns` are `{head, cells}`, with `number` for numbers and `wide` for longer texts. A `stacked` one has its cells one below the other on a phone. */
+export function table(caption, columns, { stacked = false } = {}) {
   const kind = ({ number, wide }) => (number ? "number" : wide ? "wide" : undefined);
   const length = columns[0]?.cells.length ?? 0;
   return h(
     "div",
-    { class: "scroll-x", tabindex: "0", role: "group", "aria-label": caption },
+    { class: `scroll-x${stacked ? " stacked" : ""}`, tabindex: "0", role: "group", "aria-label": caption },
     h(
       "table",
       {},
       h("caption", { class: "visually-hidden" }, caption),
       h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: kind(column) }, column.head)))),
-      h("tbody", {}, Array.from({ length }, (_, row) => h("tr", {}, columns.map((column) => h("td", { class: kind(column) }, column.cells[row]))))),
+      h("tbody", {}, Array.from({ length }, (_, row) => h("tr", {}, columns.map((column) => h("td", { class: kind(column), data: { head: column.head } }, column.cells[row]))))),
     ),
   );
 }

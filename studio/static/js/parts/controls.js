@@ -5,9 +5,9 @@ import { place } from "../core/focus.js";
 import { S } from "../strings.js";
 import { icon } from "./icons.js";
 
-/** A button with text, an icon, or both; without text, `label` names it. */
-export function button(text, { name, kind = "plain", label, onClick, ...rest } = {}) {
-  const look = `button button-${kind}${text ? "" : " button-icon"}`;
+/** A button with text, an icon, or both; without text, `label` names it. One that is `narrow` shows only its icon on a phone. */
+export function button(text, { name, kind = "plain", label, narrow = false, onClick, ...rest } = {}) {
+  const look = `button button-${kind}${text ? "" : " button-icon"}${narrow ? " button-narrow" : ""}`;
   const click = (event) => (event.currentTarget.getAttribute("aria-disabled") === "true" ? event.preventDefault() : onClick?.(event));
   return h(
     "button",

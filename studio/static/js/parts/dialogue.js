@@ -33,12 +33,9 @@ export class Dialogue {
     line.querySelector("p").textContent = `${name}(${given === "{}" ? "" : given})${result === undefined ? "" : ` → ${result}`}`;
   }
 
-  /** How long an answer took. A written turn has nothing to understand. */
-  latency(id, { understood, answered = understood ?? 0, sounded }) {
-    const line = this.lines.get(id);
-    if (!line) return;
-    line.querySelector(".timed")?.remove();
-    line.append(this.scale.line({ ...(understood === undefined ? {} : { understood }), answered, sounded }));
+  /** How long an answer took: `marks` of `LatencyScale.line`. */
+  latency(id, marks) {
+    this.lines.get(id)?.append(this.scale.line(marks));
   }
 
   #line(id, role) {

@@ -1,4 +1,4 @@
-// Saving a transcript in the formats of the API. The file is fetched with the token, so no address carries a secret.
+// Saving a transcript or a conversation in several formats. Files are fetched with the token, so no address carries a secret.
 
 import { fill, h } from "../core/dom.js";
 import { S } from "../strings.js";
@@ -6,23 +6,33 @@ import { button, dialog, problem } from "./controls.js";
 
 const FORMATS = ["txt", "srt", "vtt", "json", "docx"];
 
-/** A button that offers the formats. */
+/** A button that offers a transcript in the formats of the API. */
 export function downloads(api, path, filename) {
-  return button(S.transcript.download, {
+  const save = async (format) => {
+    const query = format === "json" ? { word_level_timestamps: true } : { format };
+    const response = await api.request(path, { query });
+    saveBlob(await response.blob(), `${filename.replace(/\.[^.]+$/, "")}.${format}`);
+  };
+  return downloadButton(FORMATS.map((format) => [S.transcript.formats[format], () => save(format)]));
+}
+
+/** A button that offers files: each the text of a button and what saves it. */
+export function downloadButton(files) {
+  return button(S.download, {
     name: "download",
+    narrow: true,
     onClick: () =>
-      dialog(S.transcript.download, () => {
+      dialog(S.download, () => {
         const said = h("div", {});
-        const save = async (format) => {
+        const save = (act) => async () => {
+          fill(said);
           try {
-            const query = format === "json" ? { word_level_timestamps: true } : { format };
-            const response = await api.request(path, { query });
-            saveBlob(await response.blob(), `${filename.replace(/\.[^.]+$/, "")}.${format}`);
+            await act();
           } catch (error) {
             fill(said, problem(error));
           }
         };
-        return [h("div", { class: "row" }, FORMATS.map((format) => button(S.transcript.formats[format], { onClick: () => save(format) }))), said];
+        return [h("div", { class: "row" }, files.map(([text, act]) => button(text, { onClick: save(act) }))), said];
       }),
   });
 }
@@ -30,7 +40,11 @@ export function downloads(api, path, filename) {
 /** Has the browser save bytes under a name. */
 export function saveBlob(blob, name) {
   const url = URL.createObjectURL(blob);
-  const anchor = h("a", { href: url, download: name });
-  anchor.click();
+  saveUrl(url, name);
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+/** Has the browser save what is at an address, under a name if the address is of this origin. */
+export function saveUrl(url, name) {
+  h("a", { href: url, download: name }).click();
 }

@@ -10,12 +10,14 @@ const T = S.transcript;
 export function findBar({ transcript, words, onChosen }) {
   const found = h("span", { class: "quiet", role: "status" });
   const search = h("input", { type: "search", "aria-label": T.search, placeholder: T.search });
+  const steps = [["previous", T.previousHit, -1], ["next", T.nextHit, 1]].map(([name, label, by]) => button("", { name, kind: "quiet", label, hidden: true, onClick: () => step(by) }));
   let hits = [];
   let chosen = 0;
 
   function choose(index, asked) {
     chosen = index;
     words.mark(hits, chosen);
+    for (const one of steps) one.hidden = !hits.length;
     found.textContent = search.value.trim() ? T.found(hits.length ? chosen + 1 : 0, hits.length) : "";
     if (!hits.length) return;
     const [{ s, from }] = hits[chosen];
@@ -31,7 +33,6 @@ export function findBar({ transcript, words, onChosen }) {
   return [
     h("div", { class: "grow" }, search),
     found,
-    button("", { name: "previous", kind: "quiet", label: T.previousHit, onClick: () => step(-1) }),
-    button("", { name: "next", kind: "quiet", label: T.nextHit, onClick: () => step(1) }),
+    steps,
   ];
 }

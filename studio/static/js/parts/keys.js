@@ -32,7 +32,7 @@ function list(keys, api, reload) {
     { head: T.state, cells: keys.map(state) },
     { head: T.used, cells: keys.map((key) => (key.last_used_at ? moment(key.last_used_at) : S.none)) },
     { head: T.action, cells: keys.map(action) },
-  ]);
+  ], { stacked: true });
 }
 
 function createKey(api, account, reload) {

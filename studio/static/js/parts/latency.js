@@ -14,13 +14,14 @@ export class LatencyScale {
     this.#set(LEAST_MILLIS);
   }
 
-  /** A line of text with its bar. `marks`: when each step was done, by its name in `S.latency.steps`, in order, milliseconds from the end of speech. */
+  /** A line of text with its bar. `marks`: when each step was done, by its name in `S.latency.steps`, in order, milliseconds from the end of speech. Of a written turn, which has none, `ended` is not known, and they count from its sending. */
   line(marks) {
     const whole = Object.values(marks).at(-1);
     if (whole > this.full) this.#set(whole);
     const steps = lengths(marks);
     const bars = steps.map(([name, length]) => h("i", { data: { part: name }, style: { "--millis": String(length) } }));
-    const text = `${T.after(millis(whole))}: ${steps.map(([name, length]) => T.steps[name](millis(length))).join(", ")}`;
+    const after = "ended" in marks ? T.after : T.afterWriting;
+    const text = `${after(millis(whole))}: ${steps.map(([name, length]) => T.steps[name](millis(length))).join(", ")}`;
     return h("small", { class: "timed" }, text, h("span", { class: "latency", "aria-hidden": "true" }, bars));
   }
 

@@ -32,7 +32,7 @@ function list(webhooks, api, reload, signal) {
     { head: T.events, wide: true, cells: webhooks.map((one) => one.events.join(", ")) },
     { head: T.state, cells: webhooks.map((one) => (one.disabled_at ? h("span", { class: "tag tag-bad" }, one.disabled_reason ?? T.disabled) : h("span", { class: "tag tag-good" }, T.valid))) },
     { head: T.action, cells: webhooks.map(actions) },
-  ]);
+  ], { stacked: true });
 }
 
 function createWebhook(api, reload) {
@@ -78,7 +78,7 @@ function showDeliveries(one, api, signal) {
       { head: T.attempts, number: true, cells: data.map((delivery) => String(delivery.attempts)) },
       { head: T.changed, cells: data.map((delivery) => moment(delivery.updated_at)) },
       { head: T.action, cells: data.map(again) },
-    ]);
+    ], { stacked: true });
   });
   dialog(T.deliveriesOf(one.url), () => body);
   load();

@@ -19,14 +19,12 @@ export async function render(main, { session, query, signal }) {
   const search = h("input", { type: "search", value: asked.q ?? "", "aria-label": T.search, placeholder: T.searchExample });
   const form = h(
     "form",
-    { role: "search", class: "row", on: { submit: (event) => { event.preventDefault(); go("history", undefined, given({ q: search.value.trim() })); } } },
+    { role: "search", class: "row", on: { submit: (event) => { event.preventDefault(); go("history", undefined, given({ ...asked, page: "", q: search.value.trim() })); } } },
     h("div", { class: "grow" }, search),
     submitButton(),
   );
-  main.append(h("div", { class: "head" }, h("h1", {}, T.title)), form);
-  if (!asked.q) main.append(filters(asked));
-  main.append(list);
-  await show(list, () => (asked.q ? hits(session.api, asked.q, signal) : feed(session.api, asked, signal)));
+  main.append(h("div", { class: "head" }, h("h1", {}, T.title)), form, filters(asked), list);
+  await show(list, () => (asked.q ? hits(session.api, asked, signal) : feed(session.api, asked, signal)));
 }
 
 function submitButton() {
@@ -59,19 +57,18 @@ function dateInput(value = "", onDate) {
   return made;
 }
 
+/** What was chosen, as parameters of the API; days are those of the browser. */
+function chosen({ type, since, until }) {
+  return {
+    type,
+    since: since && new Date(`${since}T00:00:00`).toISOString(),
+    until: until && new Date(`${until}T23:59:59.999`).toISOString(),
+  };
+}
+
 async function feed(api, asked, signal) {
   const page = Number(asked.page ?? 1);
-  const found = await api.get(
-    "history",
-    {
-      type: asked.type,
-      page,
-      limit: PAGE,
-      since: asked.since && new Date(`${asked.since}T00:00:00`).toISOString(),
-      until: asked.until && new Date(`${asked.until}T23:59:59.999`).toISOString(),
-    },
-    signal,
-  );
+  const found = await api.get("history", { ...chosen(asked), page, limit: PAGE }, signal);
   if (!found.data.length) return empty("history", T.emptyTitle, T.emptyText, linkButton(T.begin, link("transcribe"), { kind: "main" }));
   return [days(found.data), pager(asked, page, found)];
 }
@@ -124,20 +121,20 @@ function pager(asked, page, found) {
 
 const HITS = {
   transcription: (hit) => ({ name: "transcribe", href: link("transcripts", hit.id, hit.start_secs === null ? undefined : { at: hit.start_secs, said: firstSaid(hit.snippet) }), title: hit.filename, at: hit.start_secs }),
-  conversation_turn: (hit) => ({ name: "talk", href: link("conversations", hit.session_id, { turn: hit.id }), title: T.saidBy[hit.role] ?? hit.role }),
+  conversation_turn: (hit) => ({ name: "talk", href: link("conversations", hit.session_id, { turn: hit.id }), title: hit.title ?? T.conversation, who: T.saidBy[hit.role] ?? hit.role, at: hit.start_secs }),
   tts: (hit) => ({ name: "speak", href: link("renders", hit.id), title: T.spoken(voiceName(hit.voice)) }),
 };
 
-async function hits(api, q, signal) {
+async function hits(api, asked, signal) {
   let found = await page();
-  if (!found.data.length) return empty("search", T.noHits, T.noHitsText);
+  if (!found.data.length) return empty("search", T.noHits, asked.type || asked.since || asked.until ? T.noHitsFiltered : T.noHitsText);
   const counted = h("p", { class: "feed-count", role: "status" });
   const list = h("ul", { class: "feed" });
   const said = h("div", {});
   const more = button(T.more, { name: "plus", onClick: load });
 
   function page(cursor) {
-    return api.get("history/search", { q, order: "time", limit: HITS_PAGE, cursor }, signal);
+    return api.get("history/search", { ...chosen(asked), q: asked.q, order: "time", limit: HITS_PAGE, cursor }, signal);
   }
 
   function add() {
@@ -175,8 +172,9 @@ async function hits(api, q, signal) {
 }
 
 function hitRow(hit) {
-  const { name, href, title, at } = HITS[hit.object](hit);
-  const second = at === null || at === undefined ? null : h("span", { class: "second" }, T.at(clock(at)));
+  const { name, href, title, at, who } = HITS[hit.object](hit);
+  const time = at === null || at === undefined ? null : T.at(clock(at));
+  const second = who || time ? h("span", { class: "second" }, [who, time].filter(Boolean).join(" ")) : null;
   return h("a", { href }, icon(name), h("strong", { class: "clip" }, title), h("span", { class: "time" }, moment(hit.created_at)), h("span", { class: "more" }, second, snippet(hit.snippet)));
 }
 

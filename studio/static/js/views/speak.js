@@ -1,7 +1,7 @@
 // Texts out: a voice, a text with cues, and sound from the first chunk on.
 
 import { announce, fill, h } from "../core/dom.js";
-import { count, duration } from "../core/format.js";
+import { duration, millis } from "../core/format.js";
 import { PcmPlayer, wavOf } from "../audio/pcm_player.js";
 import { speak } from "../audio/speech_socket.js";
 import { button, checkbox, field, problem, relabel, switchOff } from "../parts/controls.js";
@@ -111,7 +111,7 @@ class Speak {
   }
 
   #received(bytes, began) {
-    if (!this.sound.length) this.said.textContent = T.firstSound(count(Math.round(performance.now() - began)));
+    if (!this.sound.length) this.said.textContent = T.firstSound(millis(performance.now() - began));
     this.sound.push(bytes);
     this.player.push(bytes);
   }

@@ -16,7 +16,7 @@ const T = S.talk;
 export async function render(main, { session, signal }) {
   main.append(h("h1", {}, T.title));
   const talk = new Talk(session.api, await allVoices(session, signal), signal);
-  main.append(talk.stage, talk.problems, talk.dialogue.element, talk.after, talk.options);
+  main.append(h("div", { class: "flow" }, talk.stage, talk.problems, talk.dialogue.element, talk.after, talk.options));
 }
 
 class Talk {
@@ -26,7 +26,7 @@ class Talk {
     this.problems = h("div", {});
     this.after = h("div", {});
     this.orb = h("div", { class: "orb", data: { state: "off" }, "aria-hidden": "true" }, icon("talk"));
-    this.state = h("p", { role: "status" }, T.states.off);
+    this.state = h("p", { class: "state", role: "status" }, T.states.off);
     this.toggle = button(T.start, { name: "talk", kind: "main", onClick: () => (this.conversation ? this.conversation.close() : this.start()) });
     this.push = this.#pushButton();
     this.writing = this.#writing();

@@ -62,7 +62,7 @@ function heading(api, path, meta) {
     { class: "head" },
     h("div", {}, h("h1", {}, meta.filename), h("p", { class: "quiet" }, facts.filter(Boolean).join(" · "))),
     meta.status === "completed" ? downloads(api, path, meta.filename) : null,
-    button(S.remove, { kind: "quiet", onClick: remove }),
+    button(S.remove, { name: "remove", kind: "quiet", narrow: true, onClick: remove }),
   );
 }
 
@@ -91,7 +91,8 @@ class View {
       signal: this.signal,
     });
     const warnings = (this.meta.warnings ?? []).map((warning) => h("p", { class: "notice" }, warning.message));
-    this.main.append(...warnings, this.toolbar(), this.legend, this.problems, this.words.element);
+    this.hint = h("p", { class: "quiet" });
+    this.main.append(...warnings, this.toolbar(), this.legend, this.problems, this.words.element, this.hint);
     if (!this.transcript.segments.length) this.words.element.replaceWith(empty("transcribe", T.silentTitle, T.silentText));
     this.showLegend();
     this.player?.waveform.show({ regions: this.transcript.segments });
@@ -134,8 +135,8 @@ class View {
           h("span", { class: "speaker", style: { "--speaker": `var(--speaker-${Number(speaker) % 8})` } }, this.nameOf(speaker)),
           icon("edit"),
         )),
-      h("span", { class: "quiet" }, this.#hints().join(" ")),
     );
+    fill(this.hint, this.#hints().join(" "));
   }
 
   #hints() {
@@ -144,7 +145,7 @@ class View {
   }
 
   toolbar() {
-    const correct = button(T.correct, { name: "edit", "aria-pressed": "false", onClick: () => {
+    const correct = button(T.correct, { name: "edit", narrow: true, "aria-pressed": "false", onClick: () => {
       this.words.correcting = !this.words.correcting;
       correct.setAttribute("aria-pressed", String(this.words.correcting));
       correct.classList.toggle("button-main", this.words.correcting);
@@ -152,7 +153,7 @@ class View {
     } });
     // Where it is silent, Play plays what was found; what plays goes on while somebody types.
     const onChosen = (secs, asked) => (asked || !this.player?.playing) && this.player?.seek(secs);
-    return h("div", { class: "row" }, findBar({ transcript: this.transcript, words: this.words, onChosen }), correct);
+    return h("div", { class: "row find" }, findBar({ transcript: this.transcript, words: this.words, onChosen }), correct);
   }
 
   rename(speaker) {
