@@ -77,6 +77,8 @@ class Conversation:
     created_at: dt.datetime | None = None
     turn_count: int | None = None
     """Number of its turns; None if it is that of the turns recorded with it."""
+    continues: str | None = None
+    """Session id of the conversation that it continues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,9 @@ class ConversationTurn:
     words_heard: int | None = None
     """Words of the answer that were played before the user interrupted it."""
     interrupted: bool | None = None
+    start_secs: Seconds | None = None
+    """Start in the recording of both sides, s; None for a written turn."""
+    end_secs: Seconds | None = None
 
 
 def title_of_turn(turn: ConversationTurn) -> str | None:

@@ -182,6 +182,7 @@ CONVERSATIONS = Table(
             column("revision", pa.int32(), "0 during the conversation, 1 after its end (null: 1).", null=True),
             column("audio_key", pa.string(), "Object with the audio of both sides, stereo Ogg Opus, user left.", null=True),
             column("title", pa.string(), "How the user's first words begin; null during the conversation.", null=True),
+            column("continues", pa.string(), "Session id of the conversation that it continues.", null=True),
         ]
     ),
 )
@@ -206,6 +207,8 @@ TURNS = Table(
             column("first_token_secs", pa.float64(), "End of the user's speech to the first token, s.", null=True),
             column("first_sound_secs", pa.float64(), "End of the user's speech to the first sound made, s.", null=True),
             column("first_sent_secs", pa.float64(), "End of the user's speech to the first sound sent, s.", null=True),
+            column("start_secs", pa.float64(), "Start of its speech in the conversation's recording, s.", null=True),
+            column("end_secs", pa.float64(), "End of its speech that was heard, in the recording, s.", null=True),
         ]
     ),
 )

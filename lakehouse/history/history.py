@@ -180,8 +180,8 @@ class History:
 
         return await self.read(("conversations",), account, read)
 
-    async def turns(self, account: str, session_id: str, limit: int) -> list[Row]:
-        """The first ``limit`` turns of a conversation, in order."""
+    async def turns(self, account: str, session_id: str, limit: int | None) -> list[Row]:
+        """The first ``limit`` turns of a conversation, in order; None for all."""
         return await self._of_session("turns", account, session_id, limit)
 
     async def tool_calls(self, account: str, session_id: str, limit: int | None = None) -> list[Row]:

@@ -218,7 +218,7 @@ class RecordLedger(Protocol):
     async def begin_conversation(self, conversation: Conversation) -> int:
         """Id of a conversation that begins now; its identity is the session id, which is never reused.
 
-        Only account, session id, voice and start of ``conversation`` are used.
+        Only account, session id, voice, start and the continued conversation of ``conversation`` are used.
         """
 
     async def add_entry(self, account: str, session_id: str, key: str, entry: LiveEntry) -> int:

@@ -190,6 +190,7 @@ def _first_row(conversation: Conversation, row_id: int, created_at: dt.datetime)
         "revision": LIVE,
         "audio_key": None,
         "title": None,
+        "continues": conversation.continues,
     }
 
 

@@ -58,6 +58,7 @@ def conversation_row(ended: EndedConversation, ids: Allocator) -> Row:
         "cost_usd": conversation.cost_usd,
         "revision": ENDED,
         "title": ended.title,
+        "continues": conversation.continues,
     }
 
 
@@ -82,6 +83,8 @@ def turn_row(account: str, session_id: str, turn: ConversationTurn, ids: Allocat
         "words_said": turn.words_said,
         "words_heard": turn.words_heard,
         "interrupted": turn.interrupted,
+        "start_secs": turn.start_secs,
+        "end_secs": turn.end_secs,
         **asdict(turn.latencies),
     }
 

@@ -90,7 +90,7 @@ def _unpack(record: Record) -> Postings:
     return Postings(record.values["first"], terms, arrays["bounds"], arrays["line"], arrays["starts"], order, rows)
 
 
-SEARCH_INDEX = Form("search index 1", ".words", _pack, _unpack)
+SEARCH_INDEX = Form("search index 2", ".words", _pack, _unpack)
 
 
 @dataclass(frozen=True, slots=True)

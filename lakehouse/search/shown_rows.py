@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lakehouse.search.protocols import Positions, Row, RowPart
 
 SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
-    "turns": ("session_id", "role", "text"),
+    "turns": ("session_id", "role", "text", "start_secs"),
     "segments": ("revision", "start_secs", "text"),
     "tts_renders": ("voice", "text", "chars", "audio_secs"),
 }

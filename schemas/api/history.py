@@ -226,6 +226,7 @@ class ConversationDetail(ConversationEntry):
     download_url: str | None = Field(
         None, description="Signed URL of both sides as stereo Opus, the user left; absent where it is not stored."
     )
+    continues: str | None = Field(None, description="`session_id` of the conversation that it continues, if any.")
     turns: list[TurnBody] | None = Field(None, description="Absent with `include_turns=false`.")
     tool_calls: list[ToolCallBody] | None = Field(None, description="Only with `include_tool_calls=true`.")
 

@@ -17,6 +17,9 @@ class TurnHit(TurnBody):
     snippet: str = Field(
         description="The text around the match as HTML: matched words in `<mark>`, everything else escaped."
     )
+    start_secs: float | None = Field(
+        description="Start of its speech in the recording of the conversation; null for a written turn."
+    )
 
 
 class TranscriptionHit(BaseModel):
@@ -49,7 +52,7 @@ class TtsHit(BaseModel):
 
 def turn_hit(row: Row, snippet: str, title: str | None) -> TurnHit:
     """The hit for a row of `turns`; ``snippet`` is HTML, ``title`` that of its conversation."""
-    return TurnHit(**TurnBody.fields(row), title=title, snippet=snippet)
+    return TurnHit(**TurnBody.fields(row), title=title, snippet=snippet, start_secs=row["start_secs"])
 
 
 def transcription_hit(row: Row, snippet: str, start_secs: float | None) -> TranscriptionHit:

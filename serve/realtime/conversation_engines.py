@@ -7,6 +7,7 @@ from typing import Protocol
 
 from schemas.domain import AS_SPOKEN, Lane, Recognition, RecognizeOptions
 from schemas.engines import EngineInfo
+from schemas.errors import FluxionsError
 from schemas.language_model import ChatDelta, ChatRequest
 from schemas.speech import RenderedChunk, RenderRequest
 
@@ -37,3 +38,15 @@ class ConversationEngines(RecognizingEngines, Protocol):
     async def language_model(self) -> EngineInfo:
         """The model and its capabilities."""
         ...
+
+
+async def context_tokens(engines: ConversationEngines) -> int | None:
+    """The model's context length in tokens; None if its engine declares none.
+
+    None also where the engine fails: it then fails at the request, too.
+    """
+    try:
+        found = (await engines.language_model()).capabilities.get("context_tokens")
+    except FluxionsError:
+        return None
+    return found if isinstance(found, int) else None

@@ -11,7 +11,8 @@ import datetime as dt
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Protocol
+from math import inf
+from typing import Any, Final, Protocol, TypeAlias
 
 import orjson
 
@@ -20,8 +21,10 @@ from audio.resample import Resampler
 from audio.wire_formats import WireFormat, bytes_per_sample, decode, rate_of
 from schemas.domain import SPEECH_RATE_HZ, Seconds
 from schemas.records import ConversationTurn, ToolCall, TurnLatencies
+from serve.realtime.hearing import HeardTurn
 from serve.realtime.items import Item, SpokenContent
 from serve.realtime.response import Response
+from serve.realtime.sound_places import SoundPlaces
 from telemetry.metrics import AUDIO, TURN_LATENCY
 
 _CUT_SECS: Final[Seconds] = 1.0
@@ -30,6 +33,12 @@ _WORDS_SECS: Final[Seconds] = 5.0
 """How long the search for the last heard word may take after that."""
 _DRIFT_SECS: Final[Seconds] = 0.5
 """Pause of the client's stream after which further audio is placed by the clock."""
+
+
+Place: TypeAlias = tuple[Seconds | None, Seconds | None]
+"""Start and end in the recording, s."""
+NOWHERE: Final[Place] = (None, None)
+"""The place of what is not in the recording."""
 
 
 class RecordedConversation(Protocol):
@@ -82,7 +91,7 @@ class ConversationLog:
         self._usd_per_hour = usd_per_hour
         self._usd_per_char = usd_per_char
         self._spoken_chars = 0
-        self._heard_secs: Seconds = 0.0
+        self._user_places = SoundPlaces()
         self._speech_ended: Seconds | None = None
         """End of the speech of the user's latest turn."""
         self._turn_ended: Seconds | None = None
@@ -91,6 +100,9 @@ class ConversationLog:
         self._settling: set[asyncio.Task[None]] = set()
         self._calls: dict[str, tuple[Item, dt.datetime]] = {}
         self._resampler = Resampler(SPEECH_RATE_HZ)
+        self._form: WireFormat | None = None
+        self._odd = b""
+        """The beginning of a sample whose end comes in the next piece."""
         self._user_at: Seconds = 0.0
         self._model_at: Seconds = 0.0
 
@@ -100,31 +112,40 @@ class ConversationLog:
 
     def user_sound(self, sound: bytes, form: WireFormat) -> None:
         """Audio that the client appended, in its format."""
+        sound = self._odd + sound if form == self._form else sound
         whole = len(sound) - len(sound) % bytes_per_sample(form)
+        self._form, self._odd = form, sound[whole:]
         samples = self._resampler.feed(decode(sound[:whole], form), rate_of(form))
         secs = len(samples) / SPEECH_RATE_HZ
         if abs(self._now - secs - self._user_at) > _DRIFT_SECS:
             self._user_at = max(self._user_at, self._now - secs)
         self._record.user_sound(self._user_at, to_int16(samples).tobytes())
+        self._user_places.add(self._user_at, secs)
         self._user_at += secs
-        self._heard_secs += secs
         AUDIO.labels("in", "realtime").inc(secs)
 
-    def model_sound(self, pcm: bytes) -> None:
-        """Audio sent to the client, s16le at 24 kHz mono; it plays after the audio sent before it."""
+    def model_sound(self, response: Response, pcm: bytes) -> None:
+        """Audio of ``response`` sent to the client, s16le at 24 kHz mono; it plays after the audio sent before it."""
         self._model_at = max(self._model_at, self._now)
         self._record.model_sound(self._model_at, pcm)
-        self._model_at += len(pcm) / 2 / SPEECH_RATE_HZ
+        secs = len(pcm) / 2 / SPEECH_RATE_HZ
+        response.places.add(self._model_at, secs)
+        self._model_at += secs
+
+    def place_of(self, turn: HeardTurn) -> Place:
+        """Where the turn's speech is in the recording, with the padding before it."""
+        places = self._user_places
+        return _place(places.begin(turn.speech_began_secs, turn.padding_secs), places.end(turn.speech_ended_secs))
 
     def turn_ended(self, silence_secs: Seconds) -> None:
         """The user's turn ended after that much silence."""
         self._turn_ended = self._now
         self._speech_ended = self._now - silence_secs
 
-    def user_said(self, text: str) -> None:
-        """The transcript of a user turn."""
+    def user_said(self, text: str, place: Place = NOWHERE) -> None:
+        """The text of a user turn, and where it was spoken."""
         if text.strip():
-            self._record.turn(ConversationTurn("user", text, _utc_now()))
+            self._record.turn(ConversationTurn("user", text, _utc_now(), start_secs=place[0], end_secs=place[1]))
 
     def answered(self, response: Response, playing_secs: Seconds, *, was_cut: bool) -> None:
         """A response is complete; it is recorded after its playback, or shortly after its interruption."""
@@ -177,7 +198,8 @@ class ConversationLog:
         arguments: Any = orjson.loads(item.arguments)
         self._record.tool_call(ToolCall(item.name, arguments, result, called_at))
 
-    def _finish(self, item_id: str) -> None:
+    def _finish(self, item_id: str, until_secs: Seconds = inf) -> None:
+        """Record a response, of which nothing was played after ``until_secs``."""
         found = self._waiting.pop(item_id, None)
         if found is None:
             return
@@ -189,6 +211,7 @@ class ConversationLog:
         part = message.content[0]
         said, heard = (part.transcript, part.known()) if isinstance(part, SpokenContent) else (part.known(), part.known())
         self._spoken_chars += len(said) if isinstance(part, SpokenContent) else 0
+        start_secs, end_secs = _played(response, until_secs)
         turn = ConversationTurn(
             "assistant",
             heard,
@@ -198,6 +221,8 @@ class ConversationLog:
             words_said=len(said.split()),
             words_heard=len(heard.split()),
             interrupted=response.status == "cancelled" or len(heard) < len(said.rstrip()),
+            start_secs=start_secs,
+            end_secs=end_secs,
         )
         self._record.turn(turn)
         _observe(turn.latencies)
@@ -229,12 +254,29 @@ class ConversationLog:
             task.cancel()
         await asyncio.gather(*self._settling, return_exceptions=True)
         for item_id in list(self._waiting):
-            self._finish(item_id)
+            self._finish(item_id, self._now)
         for item, called_at in self._calls.values():
             self._write_call(item, called_at, None)
         self._calls.clear()
-        cost = self._heard_secs * self._usd_per_hour / 3600 + self._spoken_chars * self._usd_per_char
+        cost = self._user_places.length_secs * self._usd_per_hour / 3600 + self._spoken_chars * self._usd_per_char
         await self._record.end(duration_secs=self._now, cost_usd=round(cost, 9))
+
+
+def _played(response: Response, until_secs: Seconds) -> Place:
+    """Where the part of the response that was heard is in the recording, which ends at ``until_secs``."""
+    places, message = response.places, response.spoken
+    heard_secs = message.spoken.heard_secs if message is not None else None
+    length_secs = places.length_secs
+    start_secs = places.begin(0.0)
+    end_secs = places.end(length_secs if heard_secs is None else min(heard_secs, length_secs))
+    if start_secs is None or end_secs is None:
+        return NOWHERE
+    return _place(min(start_secs, until_secs), min(end_secs, until_secs))
+
+
+def _place(*bounds: Seconds | None) -> Place:
+    start_secs, end_secs = (None if secs is None else round(secs, 3) for secs in bounds)
+    return start_secs, end_secs
 
 
 def _observe(latencies: TurnLatencies) -> None:

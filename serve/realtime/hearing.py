@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from audio.speech_windows import THRESHOLD
 from audio.vad import FRAME_SAMPLES, FRAME_SECS, VoiceActivity
 from schemas.api.realtime.session_config import AudioInput, ServerVad
 from schemas.domain import SAMPLE_RATE_HZ, Seconds
@@ -31,13 +32,16 @@ _DEFAULT_PADDING_MS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class HeardTurn:
-    """A user turn. ``pcm`` is s16le at 16 kHz mono; ``speech_ended_secs`` counts from the session's first sample."""
+    """A user turn. ``pcm`` is s16le at 16 kHz mono; times count from the session's first sample."""
 
     item_id: str
     pcm: bytes
     transcript: TurnTranscript
     rest: bytes
+    speech_began_secs: Seconds
     speech_ended_secs: Seconds
+    padding_secs: Seconds
+    """Sound of the turn before its speech, at most the padding of the session."""
 
     @property
     def duration_secs(self) -> Seconds:
@@ -225,7 +229,7 @@ class Hearing:
             self._turn.add(samples, found[0])
 
     def _end_speech(self, frame: int, silent_since: int) -> None:
-        turn = self._taken(frame + 1, b"", silent_since)
+        turn = self._taken(frame + 1, b"", (self._speech_frame, silent_since))
         if self._detector is not None:
             self._detector.reset()
         self._listener.on_speech_stopped(turn.item_id, _ms(frame + 1), turn)
@@ -243,16 +247,26 @@ class Hearing:
         if self._turn is None:
             self._begin(self._first_frame)
         now = self._input.num_frames
-        turn = self._taken(now, self._input.rest().tobytes(), now)
+        turn = self._taken(now, self._input.rest().tobytes(), self._speech(now))
         if self._detector is not None:
             self._detector.reset()
         return turn
 
-    def _taken(self, end_frame: int, rest: bytes, silent_since: int) -> HeardTurn:
-        """The turn up to ``end_frame``; later audio belongs to the next turn."""
+    def _speech(self, end_frame: int) -> tuple[int, int]:
+        """The frames of the first and behind the last speech before ``end_frame``; all frames if there is none."""
+        _, found = self._input.frames(self._first_frame, end_frame)
+        spoken = np.flatnonzero(np.array(found) >= THRESHOLD)
+        if not len(spoken):
+            return self._first_frame, end_frame
+        return self._first_frame + int(spoken[0]), self._first_frame + int(spoken[-1]) + 1
+
+    def _taken(self, end_frame: int, rest: bytes, speech: tuple[int, int]) -> HeardTurn:
+        """The turn up to ``end_frame``, with the frames of its speech; later audio belongs to the next turn."""
         assert self._turn is not None  # noqa: S101 - callers have begun one
         samples, _ = self._input.frames(self._first_frame, end_frame)
-        turn = HeardTurn(self._item_id, samples.tobytes(), self._turn, rest, silent_since * FRAME_SAMPLES / SAMPLE_RATE_HZ)
+        began, ended = (frame * FRAME_SAMPLES / SAMPLE_RATE_HZ for frame in speech)
+        padding_secs = min(speech[0] - self._first_frame, self._padding_frames()) * FRAME_SECS
+        turn = HeardTurn(self._item_id, samples.tobytes(), self._turn, rest, began, ended, padding_secs)
         self._turn = None
         self._first_frame = end_frame
         self._input.forget(end_frame)

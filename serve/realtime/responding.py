@@ -9,10 +9,11 @@ from typing import Final
 from schemas.api.realtime.client_events import ItemReference, ResponseParams
 from schemas.api.realtime.session_config import RealtimeConfig
 from schemas.domain import Seconds
-from schemas.errors import FluxionsError, InvalidRequest
+from schemas.errors import InvalidRequest
 from schemas.language_model import ChatRequest
 from schemas.speech import VoiceProfile
 from serve.realtime.conversation import Conversation
+from serve.realtime.conversation_engines import context_tokens
 from serve.realtime.event_writer import EventWriter
 from serve.realtime.items import HeardContent, Item, SpokenContent, TextContent, item_of
 from serve.realtime.playout import Playout
@@ -134,7 +135,7 @@ class Responding:
             clock=self._parts.clock,
             stall_secs=self._parts.settings.realtime_model_stall_secs,
             playout=self._playout,
-            on_sound=self._sent if not config.out_of_band else lambda _: None,
+            on_sound=self._sent if not config.out_of_band else lambda _, __: None,
             on_done=self._done,
         )
 
@@ -156,9 +157,9 @@ class Responding:
             self._resumes = None
         self._sounds.set()
 
-    def _sent(self, pcm: bytes) -> None:
+    def _sent(self, response: Response, pcm: bytes) -> None:
         if self._parts.log is not None:
-            self._parts.log.model_sound(pcm)
+            self._parts.log.model_sound(response, pcm)
 
     def cancel(self, response_id: str | None, reason: CancelReason) -> None:
         """Cancel the given response, or the active one. Raises InvalidRequest if there is none."""
@@ -249,17 +250,9 @@ class Responding:
         return await self._prompt(config, [*before, said], after_speech=True)
 
     async def _context_tokens(self) -> int | None:
-        """The model's context length in tokens, if its engine declares one; asked once, as the answer waits for it.
-
-        Errors are ignored here: an engine that fails now also fails at the request.
-        """
+        """See `context_tokens`; it is asked once, as the answer waits for it."""
         if self._context_known is None:
-            try:
-                info = await self._parts.engines.language_model()
-            except FluxionsError:
-                return None
-            found = info.capabilities.get("context_tokens")
-            self._context_known = found if isinstance(found, int) else None
+            self._context_known = await context_tokens(self._parts.engines)
         return self._context_known
 
     async def close(self) -> None:

@@ -22,6 +22,7 @@ from serve.realtime.output_items import Call, SpokenMessage, WrittenMessage
 from serve.realtime.playout import Playout
 from serve.realtime.prompt import estimated_tokens
 from serve.realtime.response_config import ResponseConfig
+from serve.realtime.sound_places import SoundPlaces
 from serve.realtime.stage import Stage
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Response:
         clock: Callable[[], Seconds],
         stall_secs: Seconds,
         playout: Callable[[], Playout],
-        on_sound: Callable[[bytes], None],
+        on_sound: Callable[[Response, bytes], None],
         on_done: Callable[[Response], None],
     ) -> None:
         self.id = new_id("resp")
@@ -69,6 +70,8 @@ class Response:
         self.stage = stage
         self.times = ResponseTimes(clock())
         self.spoken: SpokenMessage | None = None
+        self.places = SoundPlaces()
+        """Where its sound lies in the recording of the conversation."""
         self.status = "in_progress"
         self._writer = writer
         self._engines = engines
@@ -228,7 +231,7 @@ class Response:
     def _sent(self, pcm: bytes) -> None:
         if self.times.first_sound is None:
             self.times.first_sound = self._clock()
-        self._on_sound(pcm)
+        self._on_sound(self, pcm)
 
     def _take_call(self, fragment: ToolCallFragment) -> None:
         call = self._calls.get(fragment.index)

@@ -15,7 +15,7 @@ from schemas.errors import FluxionsError
 from schemas.settings import RealtimeSettings
 from serve.realtime.backchannels import is_backchannel
 from serve.realtime.conversation import Conversation
-from serve.realtime.conversation_log import ConversationLog
+from serve.realtime.conversation_log import NOWHERE, ConversationLog, Place
 from serve.realtime.event_writer import EventWriter
 from serve.realtime.hearing import HeardTurn, transcript_of
 from serve.realtime.item_sound import heard_sound
@@ -187,11 +187,12 @@ class UserTurns:
         self._commit(turn, transcript_of(turn))
 
     def _commit(self, turn: HeardTurn, words: Awaitable[str]) -> None:
+        place = self._log.place_of(turn) if self._log is not None else NOWHERE
         content = HeardContent(turn.pcm + turn.rest, turn.duration_secs, show_transcript=self._shows_transcripts())
         item = Item(turn.item_id, "message", role="user", content=[content])
         self._writer.send(events.committed(item.id, self._conversation.last_id))
         self._add(item, None)
-        self._run(self._transcribe(item.id, content, words))
+        self._run(self._transcribe(item.id, content, words, place))
 
     def create_item(self, sent: ClientItem, after: str | None) -> None:
         """Add a client's item. Raises InvalidRequest, naming the field."""
@@ -256,11 +257,11 @@ class UserTurns:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _transcribe(self, item_id: str, content: HeardContent, words: Awaitable[str]) -> None:
+    async def _transcribe(self, item_id: str, content: HeardContent, words: Awaitable[str], place: Place = NOWHERE) -> None:
         try:
             content.transcript = await words
             if self._log is not None:
-                self._log.user_said(content.transcript)
+                self._log.user_said(content.transcript, place)
         except Exception as error:
             known = error if isinstance(error, FluxionsError) else FluxionsError("the recogniser failed; say it again")
             logger.warning("a turn could not be recognised: %s", type(error).__name__)

@@ -126,10 +126,16 @@ class ConversationRecorder:
         self._records = records
         self._encoder = OpusEncoder()
 
-    async def begin(self, account: str, session_id: str, voice: str | None, *, store_audio: bool) -> RecordedConversation:
-        """Begin a conversation and write its row. ``voice`` is the canonical id. Raises Unavailable."""
+    async def begin(
+        self, account: str, session_id: str, voice: str | None, *, store_audio: bool, continues: str | None = None
+    ) -> RecordedConversation:
+        """Begin a conversation and write its row. Raises Unavailable.
+
+        ``voice`` is the canonical id, ``continues`` the session that it continues.
+        """
         started_at = now()
-        await self._records.begin_conversation(Conversation(account, session_id, started_at, voice=voice))
+        begun = Conversation(account, session_id, started_at, voice=voice, continues=continues)
+        await self._records.begin_conversation(begun)
         sound = ConversationSound(self._objects, self._encoder, account, session_id) if store_audio else None
         return RecordedConversation(self._records, account, session_id, started_at, sound)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -16,7 +16,7 @@ from audio.vad import VoiceActivity
 from lakehouse.history.history import History
 from schemas.api.realtime.session_config import Audio, AudioOutput, Config, RealtimeConfig, TranscriptionConfig, merged
 from schemas.domain import Seconds
-from schemas.errors import NotFound, Unavailable
+from schemas.errors import Unavailable
 from schemas.settings import Settings
 from schemas.speech import VoiceProfile
 from schemas.turn_taking import EndOfTurnDetector
@@ -24,14 +24,14 @@ from serve.account_slots import SESSION_SHARE, AccountSlots
 from serve.engines.end_of_turn.smart_turn import build as build_end_of_turn
 from serve.realtime.client_messages import invalid
 from serve.realtime.connection import Ending, Receive, converse
-from serve.realtime.conversation import MAX_ITEMS
-from serve.realtime.conversation_engines import ConversationEngines
+from serve.realtime.conversation_engines import ConversationEngines, context_tokens
 from serve.realtime.conversation_log import ConversationLog
 from serve.realtime.event_writer import EventWriter, Send
-from serve.realtime.items import Item, TextContent, new_id
+from serve.realtime.items import new_id
 from serve.realtime.session import Session
 from serve.realtime.session_parts import FindVoice, SessionParts, check_voice
 from serve.services.conversation_recorder import ConversationRecorder
+from serve.services.earlier_turns import NOTHING, Earlier, earlier
 from serve.services.metered_engines import MeteredEngines
 from serve.services.speech import Speech
 from serve.services.spoken_chars import SpokenChars
@@ -100,14 +100,11 @@ class Realtime:
 
         return find
 
-    async def earlier(self, account: str, conversation_id: str | None) -> list[Item]:
-        """The items of an earlier conversation, to continue it. Raises NotFound."""
+    async def earlier(self, account: str, conversation_id: str | None) -> Earlier:
+        """What a session knows that continues this conversation. Raises NotFound."""
         if not conversation_id:
-            return []
-        if await self._history.conversation(account, conversation_id) is None:
-            raise NotFound("there is no such conversation in your account", code="not_found", param="conversation_id")
-        turns = await self._history.turns(account, conversation_id, MAX_ITEMS // 2)
-        return [Item(new_id("item"), "message", role=turn["role"], content=[TextContent(turn["text"])]) for turn in turns]
+            return NOTHING
+        return await earlier(self._history, account, conversation_id, await context_tokens(self._engines))
 
     def config(self, model: str | None, intent: str | None) -> Config:
         """The initial settings of a session. Raises InvalidRequest, naming the parameter."""
@@ -150,12 +147,12 @@ class Realtime:
         send: Send,
         receive: Receive,
         *,
-        earlier: Sequence[Item] = (),
+        earlier: Earlier = NOTHING,
         beta: bool = False,
         store_audio: bool = True,
         eager: bool | None = None,
     ) -> Ending:
-        """Run one session until it ends. It continues from ``earlier`` items; ``beta`` selects the beta protocol. Without
+        """Run one session until it ends. It continues what is ``earlier``; ``beta`` selects the beta protocol. Without
         ``store_audio`` only its text is kept. ``eager``: instead of FLUXIONS_REALTIME_EAGER."""
         writer, session_id = EventWriter(send), new_id("sess")
         activity = await self._voice_activity()
@@ -167,23 +164,28 @@ class Realtime:
             settings=self._settings if eager is None else self._settings.model_copy(update={"realtime_eager": eager}),
             window_secs=self._window_secs,
             clock=time.monotonic,
-            log=await self._log(account, session_id, config, store_audio and self._settings.realtime_store_audio),
+            log=await self._log(account, session_id, config, store_audio, earlier.conversation_id),
         )
         session = Session(parts, writer, config, session_id)
-        for item in earlier:
+        for item in earlier.items:
             session.conversation.add(item)
         if beta:
             session.speak_beta()
         longest_secs = self._settings.realtime_session_secs
         return await converse(session, writer, receive, longest_secs=longest_secs, leaving=self._leaving)
 
-    async def _log(self, account: str, session_id: str, config: Config, store_audio: bool) -> ConversationLog | None:
+    async def _log(
+        self, account: str, session_id: str, config: Config, store_audio: bool, continues: str | None
+    ) -> ConversationLog | None:
         """The record of the session; None for transcription sessions, or if the ledger is unavailable."""
         if not isinstance(config, RealtimeConfig):
             return None
         try:
             voice = await self._voices_of(account)(config.audio.output.voice_id)
-            record = await self._recorder.begin(account, session_id, voice.voice_id, store_audio=store_audio)
+            stores = store_audio and self._settings.realtime_store_audio
+            record = await self._recorder.begin(
+                account, session_id, voice.voice_id, store_audio=stores, continues=continues
+            )
         except Unavailable:
             logger.warning("session %s is not in the history: the ledger is away", session_id)
             return None

@@ -28,7 +28,7 @@ from tests.contract.gateway import OTHER_KEY, Running, quick_settings, running
 
 pytestmark = pytest.mark.contract
 
-ASKED = ConversationTurn("user", "What is on my calendar today?", now())
+ASKED = ConversationTurn("user", "What is on my calendar today?", now(), start_secs=0.42, end_secs=2.1)
 ANSWERED = ConversationTurn(
     "assistant",
     "You have two meetings,",
@@ -37,6 +37,8 @@ ANSWERED = ConversationTurn(
     words_said=9,
     words_heard=4,
     interrupted=True,
+    start_secs=3.02,
+    end_secs=4.25,
 )
 CALLED = ToolCall("calendar", {"range": "today"}, "2 events", now())
 
@@ -72,6 +74,7 @@ async def test_a_turn_is_found_while_the_conversation_goes_on(gateway: Running) 
         held.turn(ANSWERED)
         (hit,) = await searched(client, "meetings")
         assert (hit["session_id"], hit["role"], hit["text"]) == ("sess_1", "assistant", "You have two meetings,")
+        assert hit["start_secs"] == 3.02
         live = await body(client, "/history/conversations/sess_1", include_tool_calls=True)
         assert (live["ended_at"], live["duration_secs"], live["voice"]) == (None, None, "maeve.en-us")
         assert [turn["role"] for turn in live["turns"]] == ["user", "assistant"]
@@ -88,7 +91,8 @@ async def test_a_turn_is_found_while_the_conversation_goes_on(gateway: Running) 
     assert (ended["turn_count"], ended["duration_secs"], ended["cost_usd"]) == (2, 12.346, 0.012)
     assert set(ended["turns"][1]) == {"object", "id", "session_id", "role", "text", "created_at"}, "as the contract has it"
     user, answer = (turn["measures"] for turn in measured["turns"])
-    assert set(user.values()) == {None}
+    assert {name for name, value in user.items() if value is not None} == {"start_secs", "end_secs"}
+    assert (user["start_secs"], answer["start_secs"], answer["end_secs"]) == (0.42, 3.02, 4.25)
     assert (answer["first_token_secs"], answer["words_heard"], answer["interrupted"]) == (0.62, 4, True)
     assert "download_url" not in ended
     assert listed["total"] == 1, "its two states are one conversation"

@@ -33,10 +33,11 @@ NEW_COLUMNS = {
     *("redact", "redact_audio", "keep_original", "error_code"),
 }
 NEW_OF_CONVERSATIONS = {
-    "conversations": {"revision", "audio_key", "title"},
+    "conversations": {"revision", "audio_key", "title", "continues"},
     "turns": {
         *("entry_key", "words_said", "words_heard", "interrupted"),
         *("end_of_turn_secs", "first_token_secs", "first_sound_secs", "first_sent_secs"),
+        *("start_secs", "end_secs"),
     },
     "tool_calls": {"entry_key"},
 }

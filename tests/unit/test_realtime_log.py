@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 
 from schemas.domain import SPEECH_RATE_HZ, Recognition, Word
@@ -13,7 +15,7 @@ from schemas.records import ConversationTurn, ToolCall
 from serve.realtime.connection import converse
 from serve.realtime.conversation_log import ConversationLog
 from tests.support.realtime_kit import SECS_PER_WORD, TEXT, WEATHER, Clock, ScriptedEngines, Talk, calling, written
-from tests.unit.test_realtime_audio_in import TURN, spoken
+from tests.unit.test_realtime_audio_in import TURN, secs_of, spoken
 
 pytestmark = pytest.mark.unit
 
@@ -126,6 +128,75 @@ async def test_of_an_interrupted_response_only_the_part_that_was_heard_is_record
     assert answer.words_said is not None
     assert 4 <= answer.words_heard < answer.words_said
     assert noted.cuts[0] == pytest.approx(6.5 * SECS_PER_WORD)
+    assert (answer.start_secs, answer.end_secs) == (0.0, pytest.approx(6.5 * SECS_PER_WORD, abs=0.001))
+
+
+def heard(noted: Noted, start: float, end: float) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """The user's side of the recording between two times."""
+    side = np.zeros(round(end * SPEECH_RATE_HZ) + SPEECH_RATE_HZ, np.int16)
+    for at, pcm in noted.user:
+        piece = np.frombuffer(pcm, "<i2")[: max(0, len(side) - round(at * SPEECH_RATE_HZ))]
+        side[round(at * SPEECH_RATE_HZ) :][: len(piece)] = piece
+    return side[round(start * SPEECH_RATE_HZ) : round(end * SPEECH_RATE_HZ)]
+
+
+async def test_turns_have_their_places_in_the_recording() -> None:
+    talk, noted = logged(ScriptedEngines([written("The sky is blue."), written("Yes.")], hears=["How is it?", "Sure?"] * 3))
+    async with talk:
+        await talk.hear(spoken(TURN, 0.5, 1.0))
+        await talk.until("response.done")
+        # The client sends no sound while the answer is played and its user thinks.
+        talk.clock.now += 30
+        await talk.hear(spoken(TURN, 0.1, 1.0))
+        await talk.until("response.done")
+        talk.clock.now += 20
+    first, second = (turn for turn in noted.turns if turn.role == "user")
+    secs = secs_of(TURN)
+    began = 30 - 0.1  # when the first piece had arrived, by the session's clock
+    for turn, speech in ((first, 0.5), (second, began + 0.1)):
+        assert turn.start_secs is not None
+        assert turn.end_secs is not None
+        assert max(speech - 0.5, began if turn is second else 0.0) <= turn.start_secs <= speech
+        assert turn.end_secs == pytest.approx(speech + secs, abs=0.15)
+        loud = np.abs(heard(noted, turn.start_secs, turn.end_secs)) > 1000
+        assert np.flatnonzero(loud)[0] < 0.5 * SPEECH_RATE_HZ
+    one, other = (turn for turn in noted.turns if turn.role == "assistant")
+    assert (one.start_secs, one.end_secs) == (0.0, 4 * SECS_PER_WORD)
+    assert (other.start_secs, other.end_secs) == (30.0, 30 + SECS_PER_WORD)
+
+
+async def test_a_committed_turn_begins_with_its_speech_not_with_the_buffer() -> None:
+    talk, noted = logged(ScriptedEngines())
+    async with talk:
+        await talk.update(audio={"input": {"turn_detection": None}}, **TEXT)
+        await talk.hear(spoken(TURN, 12.0, 3.0))
+        await talk.send("input_audio_buffer.commit")
+        await talk.ask()
+    user = noted.turns[0]
+    assert user.start_secs is not None
+    assert 11.4 <= user.start_secs <= 12.0
+    assert user.end_secs == pytest.approx(12 + secs_of(TURN), abs=0.15)
+
+
+async def test_written_turns_have_no_place() -> None:
+    talk, noted = logged(ScriptedEngines())
+    async with talk:
+        await talk.update(**TEXT)
+        await talk.say("Good day.")
+        await talk.ask()
+    assert [(turn.start_secs, turn.end_secs) for turn in noted.turns] == [(None, None), (None, None)]
+
+
+async def test_pieces_that_cut_a_sample_are_recorded_whole() -> None:
+    talk, noted = logged(ScriptedEngines())
+    pcm = (spoken(TURN, 0.0, 0.0) * 32767).astype("<i2").tobytes()
+    async with talk:
+        for at in range(0, len(pcm), 4801):
+            await talk.send("input_audio_buffer.append", audio=base64.b64encode(pcm[at : at + 4801]).decode())
+    recorded = np.frombuffer(b"".join(piece for _, piece in noted.user), "<i2").astype(float)
+    sent = np.frombuffer(pcm, "<i2").astype(float)
+    assert len(recorded) == len(sent)
+    assert np.abs(recorded - sent).max() <= 2
 
 
 async def test_a_short_interruption_is_written_after_what_it_interrupted() -> None:

@@ -197,7 +197,9 @@ async def conversation(
     s: _Services,
     include_turns: Annotated[bool, Query(description="Include the transcript turns.")] = True,
     include_tool_calls: Annotated[bool, Query(description="Include tool invocations.")] = False,
-    include_measures: Annotated[bool, Query(description="Include latencies, and the heard words of each answer.")] = False,
+    include_measures: Annotated[
+        bool, Query(description="Include places in the recording, latencies and heard words.")
+    ] = False,
     turns_limit: Annotated[int, Query(ge=1, le=2000, description="Max turns to return.")] = 500,
 ) -> dict[str, Any]:
     """One conversation with its turns, in order."""
@@ -207,6 +209,8 @@ async def conversation(
     body = bodies.ConversationEntry.fields(row)
     if row["audio_key"]:
         body["download_url"] = await s.signed_url(row["audio_key"], f"conversation-{session_id}.opus")
+    if row["continues"]:
+        body["continues"] = row["continues"]
     if include_turns:
         turns = await s.history.turns(user.account, session_id, turns_limit)
         body["turns"] = [bodies.TurnBody.fields(turn) for turn in turns]
