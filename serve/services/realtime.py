@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from audio.vad import VoiceActivity
 from lakehouse.history.history import History
+from runtime.foretold_end import Work
 from schemas.api.realtime.session_config import Audio, AudioOutput, Config, RealtimeConfig, TranscriptionConfig, merged
 from schemas.domain import Seconds
 from schemas.errors import Unavailable
@@ -39,6 +40,7 @@ from serve.services.voice_names import VoiceNames
 
 logger = logging.getLogger(__name__)
 
+_WATCH_SECS: Final[Seconds] = 0.1
 DEFAULT_MODEL: Final = "fluxions-realtime"
 """The model's name in sessions that name none; any name is accepted."""
 
@@ -75,6 +77,8 @@ class Realtime:
         self._leaving = asyncio.Event()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
+        self._work = Work(settings.home)
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def open_sessions(self) -> int:
@@ -131,14 +135,36 @@ class Realtime:
                 retry_after_secs=5,
             )
         with self._slots.slot(account):
-            self._open += 1
-            self._is_empty.clear()
+            self._entered()
             try:
                 yield
             finally:
-                self._open -= 1
-                if not self._open:
-                    self._is_empty.set()
+                self._left()
+
+    def _entered(self) -> None:
+        self._open += 1
+        self._is_empty.clear()
+        if self._watching is None:
+            try:
+                self._work.begin()
+            except OSError as error:  # as on a full disk; the end of the process then closes the sockets
+                logger.warning("sessions will not be told of the server's end: %s", error.strerror)
+            self._watching = asyncio.create_task(self._watch(), name="the end of the server")
+
+    def _left(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._is_empty.set()
+            self._work.end()
+            if self._watching is not None:
+                self._watching.cancel()
+                self._watching = None
+
+    async def _watch(self) -> None:
+        """Announce the server's end once its supervisor has foretold it."""
+        while not self._work.is_foretold:  # noqa: ASYNC110 - another process foretells it
+            await asyncio.sleep(_WATCH_SECS)
+        self._leaving.set()
 
     async def run(
         self,

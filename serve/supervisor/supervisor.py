@@ -21,6 +21,7 @@ import httpx
 
 from runtime.boot_clock import ClockSteps
 from runtime.children import ServiceProcess, wait_ended
+from runtime.foretold_end import foretell, forget, wait_until_finished
 from runtime.log_files import rotate
 from schemas.errors import FluxionsError
 from schemas.settings import Settings
@@ -86,6 +87,7 @@ class Supervisor:
             leftover = Instance.read(self._home)
             if leftover is not None:
                 end_marked(MARKER, leftover.marker, 2.0)
+            forget(self._home)
             instance.write()
             metrics_endpoint.start(self._settings, instance)
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -233,18 +235,23 @@ class Supervisor:
         return False
 
     def _stop(self, instance: Instance) -> None:
-        """Stop the workers first, so that they release their jobs; then everything, within the configured time."""
+        """Stop the workers first, so that they release their jobs, and let sessions end; then stop everything, within the
+        configured time."""
         _say("stopping …")
+        foretell(self._home)
+        share_secs = self._settings.server.stop_timeout_secs / 3
+        began = time.monotonic()
         workers = [c for n, c in self._children.items() if n.startswith(_FLOWS)]
         for child in workers:
             child.signal(signal.SIGTERM)
-        wait_ended(workers, self._settings.server.stop_timeout_secs / 3)
+        wait_ended(workers, share_secs)
+        wait_until_finished(self._home, max(0.0, began + share_secs - time.monotonic()))
         if (serve := self._children.get("serve")) is not None:
             serve.signal(signal.SIGTERM)
-            wait_ended([serve], self._settings.server.stop_timeout_secs / 3)
+            wait_ended([serve], share_secs)
         elif self._children["ray"].exited() is None:
             _leave(self._children["ray"], instance, self._settings.server.stop_timeout_secs)
-        end_marked(MARKER, instance.marker, self._settings.server.stop_timeout_secs / 3)
+        end_marked(MARKER, instance.marker, share_secs)
         shutil.rmtree(instance.ray_temp, ignore_errors=True)
         (self._home / "instance.json").unlink(missing_ok=True)
 

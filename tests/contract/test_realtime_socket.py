@@ -15,6 +15,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from audio.wire_formats import converted
+from runtime.foretold_end import foretell, wait_until_finished
 from schemas.settings import RealtimeSettings
 from tests.contract.gateway import OTHER_KEY, USER_KEY, Running, quick_settings, running
 from tests.contract.speaking import SENTENCE, served, until
@@ -248,6 +249,25 @@ async def test_sessions_are_counted_limited_in_time_and_notified_of_a_shutdown(t
             await asyncio.wait_for(ws.wait_closed(), 10)
             assert ws.close_code == 1001
             await asyncio.wait_for(leaving, 10)
+
+
+async def test_sessions_end_with_notice_before_their_server_is_stopped(tmp_path: Any) -> None:
+    """As the supervisor stops: it tells, waits for the sessions, and then ends the gateway."""
+    home = tmp_path / "home"
+    async with running(home) as gateway, served(gateway) as address, opened(address) as ws:
+        session_id = (await next_of(ws, "session.created"))["session"]["id"]
+        assert not await asyncio.to_thread(wait_until_finished, home, 0.0)
+        foretell(home)
+        assert (await next_of(ws, "error"))["error"]["code"] == "server_going_away"
+        await asyncio.wait_for(ws.wait_closed(), 60)
+        assert ws.close_code == 1001
+        assert await asyncio.to_thread(wait_until_finished, home, 60)
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with opened(address):
+                pass
+        assert json.loads(refused.value.response.body)["error"]["code"] == "server_going_away"
+        async with gateway.client() as http:
+            assert (await http.get(f"/history/conversations/{session_id}")).json()["ended_at"] is not None
 
 
 async def test_a_conversation_is_in_the_history_and_goes_on_in_another_session(

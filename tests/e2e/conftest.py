@@ -13,6 +13,7 @@ from schemas.settings import ServerSettings, Settings
 from serve.supervisor.instance import MARKER, Instance
 from serve.supervisor.marked_processes import marked
 from tests.e2e import stack as stacks
+from tests.e2e.session_end import open_session
 from tests.support.lakehouse_kit import vacuum
 from tests.support.log_detector import leaks, secrets_of
 from tests.support.remains import remains
@@ -55,7 +56,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory, traces: TraceReceiver) -> It
         found = leaks([path for path in ray_temp.rglob("*") if path.suffix in LOGS and path.is_file()], secrets)
         unerased = remains([ray_temp], running.erased | keys_of(home))
         family = psutil.Process(running.process.pid).children(recursive=True)
-        took = running.stop()
+        with open_session(running) as session:
+            took = running.stop()
+            told = session.told(stacks.STOP_SECS)
         left = [p for p in [*family, *marked(MARKER, instance.marker)] if p.is_running()]
         written = [home / "up.log", *(home / "logs").iterdir()]
         found |= leaks([path for path in written if path.is_file()], secrets)
@@ -64,6 +67,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, traces: TraceReceiver) -> It
         unerased |= remains([path for path in home.iterdir() if path.is_dir() and path.name != "keys"], keys_of(home))
     assert not found, f"logs hold what they must not: {found}"
     assert not unerased, f"files hold what they must not: {unerased}"
+    assert told == ("server_going_away", 1001), f"an open session was told {told}"
     assert took < stacks.STOP_SECS, f"Ctrl-C took {took:.0f} s"
     assert not left, f"still running after Ctrl-C: {left}"
 

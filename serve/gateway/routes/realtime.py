@@ -52,11 +52,11 @@ async def converse(socket: WebSocket) -> None:
                     store_audio=stores,
                     eager=eager,
                 )
+                # The session counts as open until then: who ends this process waits for the last one.
+                if not ending.is_gone and not is_gone(socket):
+                    await parted(socket.close(ending.code, ending.reason))
     except FluxionsError as error:
         await parted(_refuse(socket, error))
-        return
-    if not ending.is_gone and not is_gone(socket):
-        await parted(socket.close(ending.code, ending.reason))
 
 
 async def _opened(socket: WebSocket, s: Services) -> tuple[str, Config]:
