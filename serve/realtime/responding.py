@@ -131,6 +131,7 @@ class Responding:
             engines=self._parts.engines,
             prompt=prompt,
             voice=lambda: self._voice(config.voice_id),
+            paces=self._parts.paces,
             conversation_id=None if config.out_of_band else self._conversation.id,
             clock=self._parts.clock,
             stall_secs=self._parts.settings.realtime_model_stall_secs,

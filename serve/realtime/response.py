@@ -19,6 +19,7 @@ from serve.realtime.event_writer import EventWriter
 from serve.realtime.failures import log_unexpected
 from serve.realtime.items import Item, Status, new_id
 from serve.realtime.output_items import Call, SpokenMessage, WrittenMessage
+from serve.realtime.paced_render import Paces, at_tempo
 from serve.realtime.playout import Playout
 from serve.realtime.prompt import estimated_tokens
 from serve.realtime.response_config import ResponseConfig
@@ -58,6 +59,7 @@ class Response:
         engines: ConversationEngines,
         prompt: Callable[[], Awaitable[ChatRequest | None]],
         voice: Callable[[], Awaitable[VoiceProfile]],
+        paces: Paces,
         conversation_id: str | None,
         clock: Callable[[], Seconds],
         stall_secs: Seconds,
@@ -77,6 +79,7 @@ class Response:
         self._engines = engines
         self._prompt = prompt
         self._voice = voice
+        self._paces = paces
         self._conversation_id = conversation_id
         self._clock = clock
         self._stall_secs = stall_secs
@@ -207,9 +210,9 @@ class Response:
         profile = self._profile
 
         def render(text: str, ahead_secs: Seconds | None) -> Any:
-            speed = max(0.5, self.config.speed)
+            speed, tempo = self._paces(self.config.speed)
             request = RenderRequest(profile, text, verify=False, streamed=True, speed=speed, ahead_secs=ahead_secs)
-            return self._engines.render(request)
+            return at_tempo(self._engines.render(request), tempo)
 
         self.spoken = SpokenMessage(
             self.stage,

@@ -13,6 +13,7 @@ from schemas.speech import VoiceProfile
 from schemas.turn_taking import EndOfTurnDetector
 from serve.realtime.conversation_engines import ConversationEngines
 from serve.realtime.conversation_log import ConversationLog
+from serve.realtime.paced_render import Paces, as_rendered
 
 FindVoice = Callable[[str], Awaitable[VoiceProfile]]
 """Finds a voice of the account, or a built-in one. Raises NotFound, InvalidRequest."""
@@ -32,6 +33,7 @@ class SessionParts:
     """Longest utterance that the recogniser accepts."""
     clock: Callable[[], Seconds]
     """A monotonic clock, s."""
+    paces: Paces = as_rendered
     log: ConversationLog | None = None
     """The record in the account's history; None if the session is not recorded."""
 

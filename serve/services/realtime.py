@@ -187,6 +187,7 @@ class Realtime:
             activity=activity,
             end_of_turn=self._end_of_turn,
             voice=self._voices_of(account),
+            paces=self._speech.paces,
             settings=self._settings if eager is None else self._settings.model_copy(update={"realtime_eager": eager}),
             window_secs=self._window_secs,
             clock=time.monotonic,

@@ -7,7 +7,7 @@ import base64
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from schemas.speech import RenderedChunk, RenderRequest, VoiceProfile
 from serve.engines.tts.voices import find_voice
 from serve.realtime.conversation_log import ConversationLog
 from serve.realtime.event_writer import EventWriter
+from serve.realtime.paced_render import Paces, as_rendered
 from serve.realtime.session import Session
 from serve.realtime.session_parts import SessionParts
 
@@ -114,6 +115,7 @@ class ScriptedEngines:
     asked: list[ChatRequest] = field(default_factory=list)
     heard: list[bytes] = field(default_factory=list)
     rendered: list[str] = field(default_factory=list)
+    speeds: list[float] = field(default_factory=list)
     context_tokens: int | None = None
     otherwise: Answer = field(default_factory=lambda: written("Well, yes."))
     """Answers when there is no script left."""
@@ -154,6 +156,7 @@ class ScriptedEngines:
 
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderedChunk, None]:
         self.rendered.append(request.text)
+        self.speeds.append(request.speed)
         words = tuple(request.text.split())
         for number, _ in enumerate(words, 1):
             if number > 1:
@@ -167,8 +170,8 @@ def tone(secs: float) -> bytes:
     return (8000 * np.sin(2 * np.pi * 200 * times)).astype("<i2").tobytes()
 
 
-async def _voice(voice_id: str) -> VoiceProfile:
-    return find_voice(voice_id, "espeak")
+async def _voice(engine: str, voice_id: str) -> VoiceProfile:
+    return find_voice(voice_id, engine)
 
 
 class ScriptedEndOfTurn:
@@ -204,6 +207,8 @@ class Talk:
         *,
         clock: Clock | None = None,
         log: ConversationLog | None = None,
+        paces: Paces = as_rendered,
+        voices_of: str = "espeak",
         **settings: Any,
     ) -> None:
         self.engines = engines
@@ -216,7 +221,8 @@ class Talk:
             engines=engines,
             activity=activity(),
             end_of_turn=self.end_of_turn,
-            voice=_voice,
+            voice=partial(_voice, voices_of),
+            paces=paces,
             settings=RealtimeSettings(**{**UNPACED, **settings}),
             window_secs=13.0,
             clock=self.clock,

@@ -77,6 +77,30 @@ async def test_telephone_formats_are_spoken(form: str) -> None:
         assert secs(talk.of("response.output_audio.delta"), 8000, 1) == pytest.approx(words * SECS_PER_WORD, abs=0.01)
 
 
+@pytest.mark.parametrize(("speed", "own"), [(0.25, 0.5), (0.4, 0.5), (1.5, 1.5)])
+async def test_speeds_beyond_the_synthesisers_are_spoken_truly(speed: float, own: float) -> None:
+    """The scripted synthesiser takes as long at every speed; what it lacks is made up for in its sound."""
+    engines = ScriptedEngines([written(*LONG)])
+    async with Talk(engines, paces=lambda asked: (max(0.5, asked), asked / max(0.5, asked))) as talk:
+        await talk.update(audio={"output": {"speed": speed}})
+        await talk.say("Hello")
+        done = await talk.ask()
+        item_id = done["response"]["output"][0]["id"]
+        words = len("".join(LONG).split())
+        length_secs = words * SECS_PER_WORD * own / speed
+        assert secs(talk.of("response.output_audio.delta")) == pytest.approx(length_secs, abs=0.002)
+        assert set(engines.speeds) == {own}
+        # Passages have their places in the slower sound.
+        cut_ms = round(1000 * 4.5 * SECS_PER_WORD * own / speed)
+        await talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=cut_ms)
+        await talk.until("conversation.item.truncated")
+        await talk.say("Go on.")
+        await talk.ask()
+        heard = talk.engines.asked[-1].messages[2].content
+        assert heard.startswith("The sky is blue.")
+        assert "grey" not in heard
+
+
 async def test_a_voice_may_change_until_it_has_spoken() -> None:
     async with Talk(ScriptedEngines()) as talk:
         updated = await talk.update(audio={"output": {"voice": "harry"}})
