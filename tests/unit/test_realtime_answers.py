@@ -211,9 +211,13 @@ async def test_a_long_conversation_loses_its_beginning_and_never_its_instruction
         beginnings = [request.messages[1].content[:3] for request in engines.asked]
         assert 2 <= len(set(beginnings)) <= 6
         await talk.update(truncation="disabled")
+        for _ in range(12):
+            await talk.say("word " * 60)
+        num_asked = len(engines.asked)
         response = (await talk.ask())["response"]
-        if response["status"] == "failed":
-            assert response["status_details"]["error"]["code"] == "context_length_exceeded"
+        assert response["status"] == "failed"
+        assert response["status_details"]["error"]["code"] == "context_length_exceeded"
+        assert len(engines.asked) == num_asked
 
 
 async def test_the_length_of_the_models_context_is_asked_once() -> None:
