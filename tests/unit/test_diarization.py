@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 
 from schemas.domain import Span, SpeakerHint, Turn
 from schemas.engines import VoiceWindows
-from serve.engines.diarization import window_choice
 from serve.engines.diarization.embedding_diarizer import EmbeddingDiarizer
 from serve.engines.diarization.voiceprint import Voiceprint, mel_filterbank, mel_power, raise_volume
+from serve.engines.diarization.window_choice import embedded
 from tests.support.speech import HIGH_VOICE, LOW_VOICE, SENTENCES, noise, say, sequence, silence
 
 pytestmark = pytest.mark.unit
@@ -78,7 +79,7 @@ def test_a_long_block_takes_less_than_half_the_work_and_has_the_same_turns(
     monkeypatch.setattr(diarizer._voiceprint, "embed", counted)
     half = diarizer.observe(samples, spans)
     few = sum(asked)
-    monkeypatch.setattr(window_choice, "_PLENTY", len(half.centers_secs))
+    monkeypatch.setattr(diarizer, "_choose", partial(embedded, plenty=len(half.centers_secs)))
     whole = diarizer.observe(samples, spans)
     assert few < 0.5 * asked[-1]
     assert len(half.embeddings) == len(whole.embeddings) == asked[-1]

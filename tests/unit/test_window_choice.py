@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serve.engines.diarization.window_choice import _PLENTY, _STRIDE, Indices, embedded
+from serve.engines.diarization.window_choice import PLENTY, STRIDE, Indices, embedded
 
 pytestmark = pytest.mark.unit
 
@@ -28,15 +28,15 @@ def of_voices(voices: list[int]) -> Encoder:
 
 
 def test_few_windows_are_all_embedded() -> None:
-    encoder = of_voices([0] * _PLENTY)
-    assert embedded([1, _PLENTY - 1], encoder) == pytest.approx(encoder.embeddings)
-    assert encoder.asked == list(range(_PLENTY))
+    encoder = of_voices([0] * PLENTY)
+    assert embedded([1, PLENTY - 1], encoder) == pytest.approx(encoder.embeddings)
+    assert encoder.asked == list(range(PLENTY))
 
 
 def test_of_plenty_of_windows_of_one_voice_the_ends_of_each_span_and_every_fourth_are_embedded() -> None:
-    encoder = of_voices([0] * (_PLENTY + 11))
-    found = embedded([1, 2, 8, _PLENTY], encoder)
-    assert encoder.asked == [0, 1, 2, 3, 7, 10, *range(11, _PLENTY + 11, _STRIDE), _PLENTY + 10]
+    encoder = of_voices([0] * (PLENTY + 11))
+    found = embedded([1, 2, 8, PLENTY], encoder)
+    assert encoder.asked == [0, 1, 2, 3, 7, 10, *range(11, PLENTY + 11, STRIDE), PLENTY + 10]
     assert found == pytest.approx(encoder.embeddings)
 
 
@@ -44,7 +44,7 @@ def test_where_the_voice_changes_the_window_in_the_middle_is_embedded_too() -> N
     voices = [0] * 202 + [1] * 200
     encoder = of_voices(voices)
     found = embedded([402], encoder)
-    assert sorted(encoder.asked) == sorted({*range(0, 402, _STRIDE), 401, 202})
+    assert sorted(encoder.asked) == sorted({*range(0, 402, STRIDE), 401, 202})
     nearest = found.argmax(axis=1)
     assert nearest[:201].tolist() == voices[:201]
     assert nearest[202:].tolist() == voices[202:]
@@ -53,12 +53,12 @@ def test_where_the_voice_changes_the_window_in_the_middle_is_embedded_too() -> N
 def test_a_change_between_two_spans_embeds_no_other_window() -> None:
     encoder = of_voices([0] * 200 + [1] * 201)
     found = embedded([200, 201], encoder)
-    assert sorted(encoder.asked) == sorted({*range(0, 200, _STRIDE), 199, *range(200, 401, _STRIDE)})
+    assert sorted(encoder.asked) == sorted({*range(0, 200, STRIDE), 199, *range(200, 401, STRIDE)})
     assert found == pytest.approx(encoder.embeddings)
 
 
 def test_a_window_that_is_not_embedded_is_on_the_line_between_its_neighbours() -> None:
-    angles = np.linspace(0, 0.2, _PLENTY + 1)
+    angles = np.linspace(0, 0.2, PLENTY + 1)
     encoder = Encoder(np.stack((np.cos(angles), np.sin(angles)), axis=1).astype(np.float32))
     found = embedded([len(angles)], encoder)
     assert found == pytest.approx(encoder.embeddings, abs=1e-5)

@@ -22,7 +22,7 @@ from serve.engines.diarization.overlap_probe import OverlapProbe
 from serve.engines.diarization.speaker_counting import Embeddings
 from serve.engines.diarization.voiceprint import DIM, FRAME_RATE_HZ, HOP, NUM_MELS, Mel, Voiceprint, mel_power
 from serve.engines.diarization.weights import describe
-from serve.engines.diarization.window_choice import Indices, embedded
+from serve.engines.diarization.window_choice import Choose, Indices, embedded
 from serve.engines.diarization.window_turns import turns_of_windows
 
 _HOP_SECS: Final = 0.2
@@ -43,8 +43,9 @@ _MIN_FRAMES: Final = 40
 class EmbeddingDiarizer:
     """A `schemas.engines.Diarizer` on one CPU thread, without state. Safe to call from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, choose: Choose = embedded) -> None:
         """Loads and warms the encoder. Raises Unavailable where its weights are not installed."""
+        self._choose = choose
         self._voiceprint = Voiceprint()
         self._overlap = OverlapProbe()
 
@@ -68,7 +69,7 @@ class EmbeddingDiarizer:
             windows = [_window(samples, mels, float(middles[i]), spans[i]) for i in wanted.tolist()]
             return self._voiceprint.embed(np.stack(windows))
 
-        return VoiceWindows(middles + offset_secs, embedded([len(found) for found in centers], embed))
+        return VoiceWindows(middles + offset_secs, self._choose([len(found) for found in centers], embed))
 
     def resolve(
         self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint | None = None

@@ -16,38 +16,41 @@ from serve.engines.diarization.speaker_counting import Embeddings
 
 Indices = NDArray[np.int64]
 
-_PLENTY: Final = 300
+Embed = Callable[[Indices], Embeddings]
+"""The embeddings of the windows with these indices."""
+Choose = Callable[[Sequence[int], Embed], Embeddings]
+"""The embeddings of all windows of spans with so many windows each; which of them are embedded is its choice."""
+
+PLENTY: Final = 300
 """Windows in a block, a minute of speech, up to which every one is embedded."""
-_STRIDE: Final = 4
+STRIDE: Final = 4
 """Of many windows every fourth of a span is embedded, and its last."""
-_ALIKE: Final = 0.7
+ALIKE: Final = 0.7
 """Cosine of two such neighbours below which the window in their middle is embedded, too."""
 
 
-def embedded(counts: Sequence[int], embed: Callable[[Indices], Embeddings]) -> Embeddings:
+def embedded(
+    counts: Sequence[int], embed: Embed, *, plenty: int = PLENTY, stride: int = STRIDE, alike: float = ALIKE
+) -> Embeddings:
     """``(num_windows, dim) float32``, L2-normalised, for spans with ``counts`` windows each.
 
-    ``embed`` returns the embeddings of the windows with these indices. Those of other windows are interpolated between
-    their neighbours.
+    Windows that are not embedded are interpolated between their neighbours.
     """
     total = sum(counts)
-    if total <= _PLENTY:
+    if total <= plenty:
         return embed(np.arange(total))
     ends = np.cumsum(counts)
-    few = np.concatenate([_every_fourth(int(end) - count, int(end)) for count, end in zip(counts, ends, strict=True)])
+    spans = zip(counts, ends.tolist(), strict=True)
+    few = np.concatenate([np.unique(np.append(np.arange(end - count, end, stride), end - 1)) for count, end in spans])
     found = embed(few)
     span_of = np.searchsorted(ends, few, "right")
-    changes = (np.diff(few) >= 2) & (np.diff(span_of) == 0) & (np.sum(found[1:] * found[:-1], axis=1) < _ALIKE)
+    changes = (np.diff(few) >= 2) & (np.diff(span_of) == 0) & (np.sum(found[1:] * found[:-1], axis=1) < alike)
     middles = (few[:-1][changes] + few[1:][changes]) // 2
     if len(middles):
         few, found = np.concatenate((few, middles)), np.concatenate((found, embed(middles)))
         order = np.argsort(few)
         few, found = few[order], found[order]
     return _with_those_between(few, found, total)
-
-
-def _every_fourth(first: int, end: int) -> Indices:
-    return np.unique(np.append(np.arange(first, end, _STRIDE), end - 1))
 
 
 def _with_those_between(few: Indices, found: Embeddings, total: int) -> Embeddings:
