@@ -5,7 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from schemas.records import Conversation, ConversationTurn, ToolCall, TurnLatencies
+import numpy as np
+
+from audio.encode import encode
+from schemas.domain import SPEECH_RATE_HZ
+from schemas.records import Conversation, ConversationEnd, ConversationTurn, ToolCall, TurnLatencies
 from tests.studio.server import Studio
 
 SESSION: Final = "sess_chat"
@@ -39,3 +43,34 @@ def add_chat(platform: Studio, account: str) -> str:
     called = ToolCall("calendar", {"range": "week"}, "2 events", at(7))
     platform.run(platform.gateway.ledger.records.add_conversation(conversation, turns, [called]))
     return SESSION
+
+
+HEARD: Final = "sess_heard"
+HEARD_SECS: Final = 30.0
+HEARD_TURNS: Final = (
+    ("user", "Where did I leave the umbrella?", 2.0, 5.0),
+    ("assistant", "You left it in the hall.", 7.0, 11.0),
+    ("user", "Thank you, I will fetch the umbrella.", 13.0, 17.0),
+    ("assistant", "Mind the step.", 19.0, 22.0),
+)
+"""Role and text of each turn, and when its speech begins and ends in the recording."""
+
+
+async def _heard(platform: Studio, account: str) -> None:
+    began = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=HEARD_SECS)
+    records, objects = platform.gateway.ledger.records, platform.gateway.services.objects
+    tone = (3000 * np.sin(np.arange(int(HEARD_SECS * SPEECH_RATE_HZ)) * 0.05)).astype(np.int16)
+    key = f"conversations/{account}/{HEARD}.opus"
+    await objects.put_bytes(key, encode(tone, "opus", SPEECH_RATE_HZ))
+    await records.begin_conversation(Conversation(account, HEARD, began, voice="maeve.en-us"))
+    for number, (role, text, start, end) in enumerate(HEARD_TURNS):
+        turn = ConversationTurn(role, text, began + dt.timedelta(seconds=end + 1), start_secs=start, end_secs=end)
+        await records.add_entry(account, HEARD, str(number), turn)
+    end = ConversationEnd(began + dt.timedelta(seconds=HEARD_SECS), HEARD_SECS, audio_key=key)
+    await records.end_conversation(account, HEARD, end)
+
+
+def add_heard(platform: Studio, account: str) -> str:
+    """Records a conversation with its sound, and returns its id."""
+    platform.run(_heard(platform, account))
+    return HEARD
