@@ -54,6 +54,8 @@ class TableWriter:
         self.on_committed: Callable[[list[Row]], None] = _ignore
         """Called with the rows that the table gained, in order, before their `append` is acknowledged."""
         self._delta_writer = delta_writer
+        # From 0, because an alert sees no increase in a series that begins at 1.
+        self._failures = COMMITS.labels(delta_writer.table.name, "failed")
         self._thread = thread
         self._last_txn_version = delta_writer.txn_version
         self._failed_txn_version: int | None = None
@@ -191,7 +193,7 @@ class TableWriter:
                     seen = await loop.run_in_executor(self._thread, self._delta_writer.commit, rows, batch[-1].txn_version)
                 except Exception as error:
                     log.exception("commit to %s failed", self._delta_writer.table.name)
-                    COMMITS.labels(self._delta_writer.table.name, "failed").inc()
+                    self._failures.inc()
                     self._report_landed(error.seen if isinstance(error, CommitError) else [])
                     self._doubtful.append(batch)
                     self._failed_txn_version = (

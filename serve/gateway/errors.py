@@ -57,6 +57,11 @@ class RequestIds:
             await self._app(scope, receive, send_with_id)
 
 
+def count_from_zero(code: str) -> None:
+    """Show the count of a code before its first error, because an alert sees no increase in a series that begins at 1."""
+    ERRORS.labels(code)
+
+
 def respond(request: Request, error: FluxionsError) -> Response:
     """The response for ``error``, as our own JSON or as RFC 9457, with its headers."""
     ERRORS.labels(as_label(error.code)).inc()

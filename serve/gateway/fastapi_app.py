@@ -115,6 +115,7 @@ _ROUTERS = (
 
 def create_app(services: Services) -> FastAPI:
     """The application over ``services``: routes, error handlers, and the lease heartbeat."""
+    errors.count_from_zero("storage_full")
     watch = AccessWatch(services.ledger.keys, services.settings.auth.key_cache_secs)
     heartbeat = LeaseHeartbeat(services.ledger.jobs, services.settings.jobs.lease_secs)
 

@@ -120,9 +120,12 @@ class Supervisor:
             "serve": env,
             "prefect": with_prefect | prefect_database(self._settings),
         }
+        found = programs(self._settings, instance)
+        for name in found:
+            RESTARTS.labels(_kind(name))  # From 0, because an alert sees no increase in a series that begins at 1.
         return {
             name: ServiceProcess(name, argv, own.get(name, with_prefect), logs / f"{name}.log", _folder(name, self._home))
-            for name, argv in programs(self._settings, instance).items()
+            for name, argv in found.items()
         }
 
     def _supervise(self, instance: Instance) -> int:
@@ -175,7 +178,7 @@ class Supervisor:
                 continue
             if child.restart_at is None:
                 pause = child.schedule_restart()
-                RESTARTS.labels(name.partition("-")[0]).inc()
+                RESTARTS.labels(_kind(name)).inc()
                 _say(f"{name} ended with status {status}; starting it again in {pause:g} s (see {child.log})")
                 if not ready and name == "serve":
                     _say(child.last_lines())
@@ -281,6 +284,11 @@ def _leave(ray: ServiceProcess, instance: Instance, secs: float) -> None:
     leaving.start()
     wait_ended([leaving], secs)
     leaving.signal(signal.SIGKILL)
+
+
+def _kind(name: str) -> str:
+    """A program as metrics name it: all workers are ``worker``."""
+    return name.partition("-")[0]
 
 
 def _folder(name: str, home: Path) -> Path | None:
