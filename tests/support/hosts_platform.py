@@ -19,7 +19,7 @@ import httpx
 from serve.supervisor.instance import Instance
 from tests.support.hosts import Host, Network
 from tests.support.hosts_stores import bucket, database
-from tests.support.operations_page import typed
+from tests.support.operations_page import exported, typed
 from tests.support.processes import ROOT, without
 
 START_SECS = 540.0
@@ -208,7 +208,11 @@ class Platform:
 def platform(net: Network, folder: Path, **settings: str) -> Iterator[Platform]:
     """The platform on all hosts of ``net``, ready; its storage and Prefect's database are on this machine."""
     with bucket(net.gateway) as storage, database(net.gateway) as url:
-        common = {**without("FLUXIONS_", "RAY_", "PREFECT_"), **SETTINGS, **storage, **settings, "PYTHONPATH": str(ROOT)}
+        of_page = exported(
+            "FLUXIONS_STORAGE_URL", {"eu-central-1": storage["AWS_REGION"], "…": storage["AWS_ACCESS_KEY_ID"]}
+        )
+        own = without("FLUXIONS_", "RAY_", "PREFECT_", "AWS_") | SETTINGS | storage | of_page | settings
+        common = own | {"PYTHONPATH": str(ROOT)}
         homes = [folder / host.name for host in net.hosts]
         for home in homes:
             home.mkdir()
@@ -218,7 +222,9 @@ def platform(net: Network, folder: Path, **settings: str) -> Iterator[Platform]:
             for host, home in zip(net.hosts, homes, strict=True)
         ]
         head, *others = machines
-        head.env |= {"FLUXIONS_PREFECT_DATABASE_URL": url, "FLUXIONS_NODE_ROLES": "gateway,engines,worker"}
+        database_url = {"prefect:PASSWORD@10.0.0.9/prefect": url.partition("//")[2]}
+        head.env |= exported("FLUXIONS_PREFECT_DATABASE_URL", database_url)
+        head.env["FLUXIONS_NODE_ROLES"] = "gateway,engines,worker"
         try:
             head.run()
             secret = head.home / "keys" / "cluster"
