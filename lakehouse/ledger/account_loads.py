@@ -14,7 +14,6 @@ import polars as pl
 from lakehouse.ledger.clock import Clock
 from lakehouse.ledger.live_jobs import LiveJobs
 from lakehouse.tables.group_commit import TableWriter
-from lakehouse.tables.table_reader import TableReader
 from schemas.domain import Job, JobStatus, Seconds
 
 DAY: Final = dt.timedelta(days=1)
@@ -50,7 +49,7 @@ class AccountLoads:
             & (pl.col("audio_key") != "")
         )
         frame = await asyncio.to_thread(
-            TableReader(self._table.uri).collect,
+            self._table.reader().collect,
             lambda table: table.filter(counted).select("account", "updated_at", "audio_duration_secs").sort("updated_at"),
             self._table.version,
         )

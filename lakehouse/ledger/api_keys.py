@@ -14,7 +14,6 @@ from lakehouse.ledger.clock import Clock, IncreasingTimes
 from lakehouse.ledger.closed_accounts import ClosedAccounts
 from lakehouse.tables.group_commit import TableWriter
 from lakehouse.tables.row_mapping import key_from_row, key_row
-from lakehouse.tables.table_reader import TableReader
 from schemas.domain import Seconds
 from schemas.errors import Conflict, InvalidParameter, NotFound
 from schemas.records import KEY_ID, ApiKey
@@ -51,7 +50,7 @@ class ApiKeys:
 
     async def load(self) -> None:
         """Read all keys from the table."""
-        frame = await asyncio.to_thread(TableReader(self._writer.uri).collect, lambda table: table)
+        frame = await asyncio.to_thread(self._writer.reader().collect, lambda table: table, self._writer.version)
         # A key has at most two states without `updated_at`, and the revoked state is the later one.
         for row in frame.sort("updated_at", "revoked_at", nulls_last=False).iter_rows(named=True):
             self._remember(key_from_row(row))

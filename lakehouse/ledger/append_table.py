@@ -10,7 +10,7 @@ import polars as pl
 from lakehouse.ledger.clock import Clock
 from lakehouse.ledger.ids import Allocator
 from lakehouse.tables.group_commit import Row, TableWriter
-from lakehouse.tables.table_reader import Query, TableReader
+from lakehouse.tables.table_reader import Query
 
 
 class AppendTable:
@@ -19,11 +19,10 @@ class AppendTable:
     def __init__(self, writer: TableWriter, clock: Clock) -> None:
         self.ids = Allocator(clock)
         self._writer = writer
-        self._reader = TableReader(writer.uri)
+        self._reader = writer.reader()
 
     async def load(self) -> None:
-        bounds = await self.collect(lambda table: table.select(pl.max("id"), pl.max("created_at")))
-        self.ids.restore(bounds.to_dicts()[0])
+        self.ids.restore(await asyncio.to_thread(self._reader.highest, ("id", "created_at"), self._writer.version))
 
     async def append(self, rows: list[Row]) -> None:
         if rows:

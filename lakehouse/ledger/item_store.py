@@ -15,7 +15,6 @@ import polars as pl
 
 from lakehouse.ledger.clock import Clock
 from lakehouse.tables.group_commit import Row, TableWriter
-from lakehouse.tables.table_reader import TableReader
 from schemas.errors import Conflict, NotFound
 
 
@@ -74,7 +73,7 @@ class ItemStore(Generic[ItemT]):
     async def load(self) -> list[ItemT]:
         """Read the newest state of every item from the table. Returns those that were deleted."""
         frame = await asyncio.to_thread(
-            TableReader(self._writer.uri).collect,
+            self._writer.reader().collect,
             lambda table: table.sort("seq").unique("id", keep="last", maintain_order=True),
             self._writer.version,
         )

@@ -14,7 +14,7 @@ from lakehouse.ledger.live_jobs import LiveJobs
 from lakehouse.ledger.retained import Retained
 from lakehouse.tables.group_commit import TableWriter
 from lakehouse.tables.row_mapping import job_from_row
-from lakehouse.tables.table_reader import TableReader, TranscriptionReader
+from lakehouse.tables.table_reader import TranscriptionReader
 from schemas.domain import Job, JobStatus
 from schemas.errors import Conflict, NotFound
 
@@ -40,8 +40,8 @@ class JobLookup:
         self._recent: OrderedDict[int, tuple[Job, float]] = OrderedDict()
         """Each with the monotonic time at which it was finished or requested."""
         self._projections = 0
-        self._table = TableReader(finished.uri)
-        self._reader = TranscriptionReader(finished.uri)
+        self._table = finished.reader()
+        self._reader = TranscriptionReader(finished.reader())
 
     async def job(self, job_id: int) -> Job | None:
         """The job as last committed, of any account."""

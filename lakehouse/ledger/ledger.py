@@ -10,6 +10,8 @@ loop runs a ledger.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 
 from lakehouse.ledger.account_erasure import AccountEraser
 from lakehouse.ledger.account_loads import AccountLoads
@@ -74,6 +76,8 @@ from schemas.maintenance import LedgerStats
 from schemas.records import Speaker, Voice, VoiceConsent
 from schemas.settings import Settings
 from schemas.tables import TABLES, Table
+
+log = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -150,7 +154,7 @@ class Ledger:
         self._outbox = outbox
         self._event_sources: tuple[EventSource, ...] = (voices, records, self._archives)
         self._deletions = Deletions(writers["deletions"], clock, tasks, records, erased, whole, closed, ids_of)
-        self._loading = (loads, keys, records, voices, consents, speakers, outbox, runs, self._deletions)
+        self._loading = (loads, keys, records, voices, consents, speakers, outbox, runs)
         self._maintenance = Maintenance(settings, writers, live, clock, tasks, guard, lock.check, self._stats, merge_policy)
         # The parts, see `LedgerClient`.
         self.jobs: JobLedger = Jobs(queue_service, watch, deletion, imports, self.lease_expiry)
@@ -181,9 +185,11 @@ class Ledger:
         Conflict(code="unfinished_restore").
         """
         location = Location.of(settings)
+        began = time.monotonic()
         lock = await take_lock(
             location, shared=settings.cluster.storage_is_shared, lease_secs=settings.cluster.ledger_lease_secs
         )
+        locked = time.monotonic()
         writers: dict[str, TableWriter] = {}
         try:
             await asyncio.to_thread(migrate, location)
@@ -193,6 +199,7 @@ class Ledger:
             for problem in opened:
                 if isinstance(problem, BaseException):
                     raise problem
+            tables_opened = time.monotonic()
             ledger = cls(settings, clock or SystemClock(), lock, writers, merge_policy, behind_gateway=behind_gateway)
             await ledger._restore()
         except BaseException:
@@ -201,6 +208,8 @@ class Ledger:
             await lock.release()
             raise
         ledger.lease_expiry.start()
+        secs = locked - began, tables_opened - locked, time.monotonic() - tables_opened
+        log.info("the ledger is open: %.1f s for the lock, %.1f s for the tables, %.1f s for its memory", *secs)
         return ledger
 
     async def lost(self) -> None:
@@ -226,20 +235,29 @@ class Ledger:
 
     async def _restore(self) -> None:
         """Rebuild memory: ids, the cache, archive runs, waiting and leased jobs, and jobs that were not projected."""
-        events = self._writers["job_events"]
-        reader, version = EventReader(events.uri), events.version
-        self._ids.restore(await asyncio.to_thread(reader.bounds))
-        self._cache.load(await self._lookup.cacheable())
-        for part in self._loading:
-            await part.load()
-        for seq, job in await asyncio.to_thread(reader.unfinished, version):
+        events, projected = self._writers["job_events"], self._projector.projected_seq
+        reader, version = EventReader(events.reader()), events.version
+        # At once, because a bucket answers each read late.
+        bounds, unfinished, finished, cacheable, *_ = await asyncio.gather(
+            asyncio.to_thread(reader.bounds, version),
+            asyncio.to_thread(reader.unfinished, version),
+            asyncio.to_thread(reader.finished_after, projected, version),
+            self._lookup.cacheable(),
+            *(part.load() for part in self._loading),
+        )
+        await self._deletions.load()  # After the parts whose ids must follow those of deleted rows.
+        self._ids.restore(bounds)
+        self._cache.load(cacheable)
+        for seq, job in unfinished:
             self._store.restore(seq, job)
         self._leases.renew_all()
-        for seq, job in await asyncio.to_thread(reader.finished_after, self._projector.projected_seq, version):
+        for seq, job in finished:
             self._store.restore(seq, job)
         await self._archives.reconcile(list(self._archive_store.runs))
         recent = self._clock.utc() - REMEMBERED
         await self._outbox.catch_up([one for part in self._event_sources for one in await part.events_since(recent)])
+        for writer in self._writers.values():
+            writer.forget_opened()
         self._deletions.resume()
 
     def _oldest_wait_secs(self) -> Seconds:

@@ -84,8 +84,8 @@ class Records:
 
     async def load(self) -> None:
         """Read the next ids and the import keys of recent renders from the tables."""
-        for table in (self._renders, self._conversations, self._turns, self._tool_calls, self._audit):
-            await table.load()
+        tables = (self._renders, self._conversations, self._turns, self._tool_calls, self._audit)
+        await asyncio.gather(*(table.load() for table in tables))
         await self._live.load()
         newest = pl.col("import_key").is_not_null() & (pl.col("id") >= self._renders.ids.next_id - RECENT)
         columns = ("account", "import_key", "id")

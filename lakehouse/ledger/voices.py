@@ -19,7 +19,6 @@ from lakehouse.ledger.item_limits import ItemLimit
 from lakehouse.ledger.item_objects import ERASED_AGAIN, ItemObjects, object_keys
 from lakehouse.tables.group_commit import Row, TableWriter
 from lakehouse.tables.predicates import quoted
-from lakehouse.tables.table_reader import TableReader
 from schemas.errors import Conflict, Forbidden, NotFound, Unavailable
 from schemas.records import Voice
 from schemas.webhooks import EventType, Happened
@@ -57,7 +56,7 @@ class VoiceStore:
 
     async def load(self) -> None:
         """Read all voices from the table."""
-        frame = await asyncio.to_thread(TableReader(self._writer.uri).collect, lambda table: table)
+        frame = await asyncio.to_thread(self._writer.reader().collect, lambda table: table, self._writer.version)
         voices = [_from_row(row) for row in frame.iter_rows(named=True)]
         for voice in sorted(voices, key=_moment):
             if voice.deleted_at is not None and voice.id in self._by_id:

@@ -38,6 +38,7 @@ from lakehouse.tables import delta_log
 from lakehouse.tables.delta_fsync import fsync_checkpoint, fsync_commits, write_commits_anew
 from lakehouse.tables.file_replacement import ROW_GROUP_ROWS, DataFile, FileReplacement, write_file
 from lakehouse.tables.open_table import open_table
+from lakehouse.tables.opened_table import OpenedTable
 from schemas.errors import Conflict, Unavailable
 from schemas.tables import Table
 
@@ -89,6 +90,8 @@ class DeltaWriter:
         """Delta version of the last commit."""
         self.txn_version = -1
         """App transaction version of the last commit; -1 before the first."""
+        self.opened: OpenedTable | None
+        """The table as it was opened, until those who need it have read it."""
         self._columns: frozenset[str]
         self._properties: dict[str, str] = {}
         retention = {} if retention_hours is None else _retention(retention_hours)
@@ -99,9 +102,9 @@ class DeltaWriter:
             handle = self._open()
         found = self.version
         if fenced:
-            self._set_fence(handle)
-        self._fit_columns()
-        self._fit_properties(retention)
+            handle = self._set_fence(handle)
+        handle = self._fit_properties(self._fit_columns(handle), retention)
+        self.opened = OpenedTable(handle, self.version, table, None if location.folder else self._store)
         # A killed process has flushed every commit except perhaps its last. Readers may rely on the last commit from now
         # on. It is written anew, because its flush may have failed.
         if self._flushed and (self._flushed / delta_log.entry_path(found)).exists():
@@ -109,7 +112,7 @@ class DeltaWriter:
         self._durable_version = self.version
         self.checkpointed, self._checkpoint_actions = delta_log.last_checkpoint(self._store)
 
-    def _fit_columns(self) -> None:
+    def _fit_columns(self, handle: DeltaTable) -> DeltaTable:
         """Add nullable columns that a table from an earlier version of this program lacks; their rows have null there.
 
         Raises Conflict if a column differs in any other way.
@@ -124,18 +127,20 @@ class DeltaWriter:
                 code="other_version",
             )
         if differing:
-            handle = self._latest()
+            latest = self._latest()
             added = Schema.from_arrow(pa.schema([column for column in self.table.schema if column.name in differing]))
             properties = self._commit_properties
-            handle.alter.add_columns(added.fields, commit_properties=properties, post_commithook_properties=_NO_HOOKS)
+            latest.alter.add_columns(added.fields, commit_properties=properties, post_commithook_properties=_NO_HOOKS)
             log.info("the table %s has new columns: %s", self.table.name, ", ".join(sorted(differing)))
-            self._open()
+            return self._open()
+        return handle
 
-    def _fit_properties(self, wanted: dict[str, str]) -> None:
+    def _fit_properties(self, handle: DeltaTable, wanted: dict[str, str]) -> DeltaTable:
         if any(self._properties.get(name) != value for name, value in wanted.items()):
-            handle, once = self._latest(), self._commit_properties
-            handle.alter.set_table_properties(wanted, False, commit_properties=once, post_commithook_properties=_NO_HOOKS)
-            self._open()
+            latest, once = self._latest(), self._commit_properties
+            latest.alter.set_table_properties(wanted, False, commit_properties=once, post_commithook_properties=_NO_HOOKS)
+            return self._open()
+        return handle
 
     @property
     def checkpoint_is_due(self) -> bool:
@@ -279,8 +284,8 @@ class DeltaWriter:
     def _commit_properties(self) -> CommitProperties | None:
         return None if self._fence is None else _ONCE
 
-    def _set_fence(self, handle: DeltaTable) -> None:
-        """Commit a fence after the version that ``handle`` has read.
+    def _set_fence(self, handle: DeltaTable) -> DeltaTable:
+        """Commit a fence after the version that ``handle`` has read. Returns the version before it, which has its rows.
 
         Earlier writers may still commit before the fence; their rows are then read. The table is not read again after the
         fence, because nothing can be between it and the version before: a bucket answers each read late, and a machine that
@@ -298,6 +303,7 @@ class DeltaWriter:
                 handle = self._open()
             else:
                 self.version, self._fence = version, number
+        return handle
 
     def _write(self, data: pa.Table, txn_version: int) -> None:
         frame = pl.from_arrow(data)

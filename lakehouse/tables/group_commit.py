@@ -17,6 +17,7 @@ from lakehouse.storage.location import Location
 from lakehouse.storage.store_errors import storage_error
 from lakehouse.tables.delta_writer import CommitError, DeltaWriter, Row
 from lakehouse.tables.file_replacement import FileReplacement
+from lakehouse.tables.table_reader import TableReader
 from schemas.errors import Unavailable
 from schemas.tables import Table
 from telemetry.metrics import COMMIT_SECONDS, COMMIT_WAIT, COMMITS, COMMITTED_ROWS
@@ -113,6 +114,18 @@ class TableWriter:
     def uri(self) -> str:
         """Path or URL of the table."""
         return self._delta_writer.uri
+
+    def reader(self) -> TableReader:
+        """A reader of the table. Until `forget_opened` it reads no version again that this writer has read."""
+        return TableReader(self.uri, lambda: self._delta_writer.opened)
+
+    def forget_opened(self) -> None:
+        """Drop what was read of the table when it was opened. Begins a checkpoint if one is due.
+
+        A table that nobody writes to gains a fence each time it is opened, and each fence is read by the next ledger.
+        """
+        self._delta_writer.opened = None
+        self._checkpoint_if_due()
 
     @property
     def version(self) -> int:
@@ -245,6 +258,9 @@ class TableWriter:
         for pending in batch:
             if not pending.done.done():
                 pending.done.set_result(self.version)
+        self._checkpoint_if_due()
+
+    def _checkpoint_if_due(self) -> None:
         idle = self._checkpoint is None or self._checkpoint.done()
         if idle and self._delta_writer.checkpoint_is_due:
             self._checkpoint = asyncio.create_task(self._make_checkpoint())

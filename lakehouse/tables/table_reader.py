@@ -5,13 +5,14 @@ A handle is opened only for reading and never updated, so scans on several threa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import polars as pl
 from deltalake import DeltaTable
 
 from lakehouse.tables.open_table import open_table
+from lakehouse.tables.opened_table import OpenedTable
 from lakehouse.tables.row_mapping import OPTION_COLUMNS, job_from_row
 from schemas.domain import Job
 
@@ -28,8 +29,10 @@ def newest(transcriptions: pl.LazyFrame) -> pl.LazyFrame:
 class TableReader:
     """Reads one table. Methods block; call them on a thread."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, opened: Callable[[], OpenedTable | None] = lambda: None) -> None:
+        """``opened`` returns the table as its writer found it; None if that is not known or no longer held."""
         self._uri = uri
+        self._opened = opened
         self._handle: DeltaTable | None = None
 
     def collect(self, query: Query, min_version: int | None = None) -> pl.DataFrame:
@@ -43,7 +46,18 @@ class TableReader:
         except (FileNotFoundError, pl.exceptions.ComputeError):
             return query(self._scan(None)).collect()
 
+    def highest(self, columns: Sequence[str], min_version: int) -> dict[str, Any]:
+        """The greatest value of each of ``columns`` in ``min_version`` or later; None in an empty table."""
+        opened = self._opened()
+        found = opened.highest(columns) if opened is not None and opened.version >= min_version else None
+        if found is not None:
+            return found
+        return self.collect(lambda table: table.select(pl.max(*columns)), min_version).to_dicts()[0]
+
     def _scan(self, min_version: int | None) -> pl.LazyFrame:
+        opened = self._opened()
+        if opened is not None and min_version is not None and opened.version >= min_version:
+            return opened.rows()
         handle = self._handle
         if handle is None or min_version is None or handle.version() < min_version:
             handle = self._handle = open_table(self._uri)
@@ -53,8 +67,8 @@ class TableReader:
 class TranscriptionReader:
     """Reads finished jobs from ``transcriptions``. Methods block; ``min_version`` as in `TableReader.collect`."""
 
-    def __init__(self, uri: str) -> None:
-        self._reader = TableReader(uri)
+    def __init__(self, reader: TableReader) -> None:
+        self._reader = reader
 
     def job(self, job_id: int, min_version: int) -> Job | None:
         """The newest revision of a job; None if it is not in the table."""
@@ -86,12 +100,12 @@ class TranscriptionReader:
 class EventReader:
     """Reads ``job_events``, to rebuild a ledger's memory. Methods block."""
 
-    def __init__(self, uri: str) -> None:
-        self._reader = TableReader(uri)
+    def __init__(self, reader: TableReader) -> None:
+        self._reader = reader
 
-    def bounds(self) -> dict[str, Any]:
+    def bounds(self, min_version: int) -> dict[str, Any]:
         """Highest ``seq`` and ``id`` and latest ``created_at``; None in an empty table."""
-        return self._reader.collect(lambda t: t.select(pl.max("seq"), pl.max("id"), pl.max("created_at"))).to_dicts()[0]
+        return self._reader.highest(("seq", "id", "created_at"), min_version)
 
     def unfinished(self, min_version: int) -> list[tuple[int, Job]]:
         """(seq, job) of every job without a final event, by seq."""

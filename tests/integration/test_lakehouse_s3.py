@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
+import obstore
 import polars as pl
 import pytest
+from deltalake import DeltaTable
+from obstore.store import ObjectStore
 
 from lakehouse.ledger.ledger import Ledger
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects, audio_key
 from lakehouse.storage.signed_urls import Signer
 from lakehouse.storage.writer_lock import take_lock
+from lakehouse.tables import delta_writer, opened_table, table_reader
+from lakehouse.tables.open_table import open_table
 from schemas.domain import JobStatus
 from schemas.errors import Conflict, PayloadTooLarge, Unavailable
+from schemas.tables import TABLES
 from tests.support.lakehouse_kit import home, new_job, outcome, read_job, read_jobs, transcript
 from tests.support.processes import s3_environment, s3_server
 
@@ -95,6 +103,40 @@ async def test_a_ledger_on_s3_end_to_end(bucket: str, tmp_path: Path) -> None:
     await ledger.close()
     segments = pl.scan_delta(Location.of(settings).table_uri("segments")).collect()
     assert len(segments) == 4
+
+
+@pytest.mark.parametrize("small_bytes", [0, 10**6], ids=["files as Polars needs them", "whole files"])
+async def test_a_ledger_opens_with_one_read_of_each_log_and_small_file(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bytes: int
+) -> None:
+    settings = home(tmp_path, storage_url=f"{bucket}-{small_bytes}")
+    ledger = await Ledger.open(settings)
+    jobs = [await ledger.jobs.create(new_job(str(i))) for i in range(5)]
+    await ledger.close()
+    logs: Counter[str] = Counter()
+    files: Counter[str] = Counter()
+
+    def opening(uri: str, version: int | None = None) -> DeltaTable:
+        logs[uri] += 1
+        return open_table(uri, version)
+
+    def getting(store: ObjectStore, path: str, get: Callable[..., Any] = obstore.get) -> Any:
+        files[path] += path.endswith(".parquet")
+        return get(store, path)
+
+    monkeypatch.setattr(delta_writer, "open_table", opening)
+    monkeypatch.setattr(table_reader, "open_table", opening)
+    monkeypatch.setattr(obstore, "get", getting)
+    monkeypatch.setattr(opened_table, "_SMALL_BYTES", small_bytes)
+    ledger = await Ledger.open(settings)
+    assert logs == {Location.of(settings).table_uri(table.name): 1 for table in TABLES}
+    read = {path: count for path, count in files.items() if count}
+    assert set(read.values()) == ({1} if small_bytes else set())
+    assert len(read) == (len(jobs) if small_bytes else 0)
+    assert (await ledger.maintenance.stats()).queue_length == len(jobs)
+    assert (await ledger.jobs.create(new_job("next"))).id == jobs[-1].id + 1
+    assert await read_job(ledger, "ada", jobs[2].id) == jobs[2]
+    await ledger.close()
 
 
 async def test_a_dead_holder_s_lease_is_waited_for_and_its_ghost_may_not_write(bucket: str) -> None:

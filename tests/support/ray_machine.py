@@ -30,6 +30,7 @@ def run_ray(head: str) -> None:
     settings = Settings()
     metrics_folder(settings.home).mkdir(parents=True, exist_ok=True)
     instance = create(settings, head)
+    instance.write()
     prepare_keys(settings, instance)
     env = environment(settings, instance)
     del env["RAY_ADDRESS"]

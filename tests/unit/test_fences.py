@@ -20,6 +20,7 @@ from lakehouse.storage.writer_lock import LeaseLock, take_lock
 from lakehouse.tables import delta_writer
 from lakehouse.tables.delta_writer import CommitError, DeltaWriter, open_table
 from lakehouse.tables.file_replacement import FileReplacement, NewFile, data_files
+from lakehouse.tables.group_commit import TableWriter
 from schemas.errors import Conflict, Unavailable
 from schemas.tables import Table
 
@@ -210,3 +211,13 @@ async def test_a_lease_is_given_up_while_it_is_renewed(tmp_path: Path) -> None:
         await record.carried_out.wait()
         await lock.release()
         await (await take_lock(Location(str(tmp_path), False), shared=True)).release()
+
+
+async def test_a_table_that_is_opened_again_and_again_without_rows_gets_a_checkpoint(tmp_path: Path) -> None:
+    location = Location(str(tmp_path), False)
+    for _ in range(3):
+        opened = await TableWriter.open(TABLE, location, app_id="test", checkpoint_interval=3, fenced=True)
+        opened.forget_opened()
+        await opened.close()
+    assert list((tmp_path / "tables" / "numbers" / "_delta_log").glob("*3.checkpoint.parquet"))
+    assert ids(tmp_path) == []

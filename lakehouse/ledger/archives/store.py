@@ -21,7 +21,6 @@ from lakehouse.ledger.clock import Clock
 from lakehouse.ledger.ids import Allocator
 from lakehouse.tables.archive_row_mapping import archive_from_row, archive_row, file_from_row, file_row
 from lakehouse.tables.group_commit import TableWriter
-from lakehouse.tables.table_reader import TableReader
 from schemas.archives import Archive, ArchiveFile, ArchiveStatus, FileStatus
 from schemas.domain import Job, JobStatus
 from schemas.errors import Conflict, NotFound, Unavailable
@@ -38,7 +37,7 @@ class ArchiveStore:
     def __init__(self, writers: Mapping[str, TableWriter], clock: Clock) -> None:
         self._table = writers["archives"]
         self._files = writers["archive_files"]
-        self._file_reader = TableReader(self._files.uri)
+        self._file_reader = self._files.reader()
         self._clock = clock
         self.ids = Allocator(clock)
         self._file_seq = 0
@@ -51,14 +50,13 @@ class ArchiveStore:
 
     async def load(self) -> None:
         """Read every run in its last state, and the files of running ones."""
-        reader = TableReader(self._table.uri)
-        rows = await asyncio.to_thread(reader.collect, lambda table: table.sort("seq"), self._table.version)
+        rows = await asyncio.to_thread(self._table.reader().collect, lambda table: table.sort("seq"), self._table.version)
         for row in rows.iter_rows(named=True):
             self._remember(archive_from_row(row))
         bounds = rows.select(pl.max("id"), pl.max("created_at"), pl.max("seq")).to_dicts()[0]
         self.ids.restore(bounds)
-        last = await asyncio.to_thread(self._file_reader.collect, lambda t: t.select(pl.max("seq")), self._files.version)
-        self._file_seq = 0 if last.item() is None else last.item() + 1
+        last = await asyncio.to_thread(self._file_reader.highest, ("seq",), self._files.version)
+        self._file_seq = 0 if last["seq"] is None else last["seq"] + 1
         await self.open(*(a for a in self._archives.values() if a.status is ArchiveStatus.RUNNING))
 
     async def open(self, *archives: Archive) -> None:

@@ -27,7 +27,6 @@ from lakehouse.ledger.webhooks.catch_up import REMEMBERED, last_of_each_type
 from lakehouse.ledger.webhooks.due_queue import DueQueue
 from lakehouse.ledger.webhooks.endpoints import WebhookEndpoints
 from lakehouse.tables.group_commit import Row, TableWriter
-from lakehouse.tables.table_reader import TableReader
 from schemas.domain import Job, JobStatus, Seconds
 from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.webhooks import RETRY_SECS, Attempt, Delivery, DeliveryStatus, Dispatch, Happened, Webhook
@@ -53,7 +52,7 @@ class Outbox:
         self._endpoints = endpoints
         self._clock = clock
         self._tasks = tasks
-        self._reader = TableReader(writer.uri)
+        self._reader = writer.reader()
         self._queue = DueQueue(clock)
         self._known: dict[str, None] = {}
         self._made: list[Delivery] = []
