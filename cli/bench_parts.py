@@ -238,9 +238,10 @@ def engines(
         typer.Option(help="Instead, a NeMo transducer of random weights, as large as FastConformer small or Parakeet."),
     ] = None,
     part: Annotated[
-        Literal["serving", "stages", "scaling", "sortformer", "csm"],
+        Literal["serving", "stages", "scaling", "nodes", "sortformer", "csm"],
         typer.Option(
-            help="Ray Serve's throughput; stages of a recording; replicas by load; Sortformer; CSM's first audio."
+            help="Ray Serve's throughput; stages of a recording; replicas by load; two machines by one, with an engine "
+            "that SLEEPS; Sortformer; CSM's first audio."
         ),
     ] = "serving",
     long_secs: Annotated[float, typer.Option(min=20, help="Length of the long recording of `stages`, s.")] = 600.0,
@@ -271,6 +272,10 @@ def engines(
                 from benchmarks.engines.scaling import measure as scaling
 
                 measures = scaling(settings, clients, replicas, note)
+            elif part == "nodes":
+                from benchmarks.engines.nodes import measure as nodes
+
+                measures = nodes(seconds, rounds, note)
             else:
                 measures = _part(settings, part, long_secs, published=published)
         print_measures(part, measures, as_json=as_json)

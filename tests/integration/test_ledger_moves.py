@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -73,6 +73,22 @@ def said_when_opened(home: Path) -> list[str]:
     return [line for line in lines if "the ledger is open" in line]
 
 
+def replaced(hosts: Sequence[Host], pid: int, client: Client, what: str) -> Host:
+    """The machine with the next ledger after that of ``pid``, once it answers. Prints how long each part took."""
+    began = time.monotonic()
+
+    def keepers() -> list[Host]:
+        return [host for host in hosts if (found := ledger_pid(host)) and found != pid]
+
+    until(keepers, "another ledger", MOVE_SECS)
+    print(f"a ledger {what}: the next one's process after {time.monotonic() - began:.1f} s")  # noqa: T201
+    longest = client.wait(5)
+    (keeper,) = keepers()
+    said = said_when_opened(client.out.parent / keeper.name)[-1].partition("ledger is open")[2]
+    print(f"longest wait {longest:.1f} s{said}")  # noqa: T201
+    return keeper
+
+
 @pytest.fixture
 def hosts(tmp_path: Path) -> Iterator[tuple[tuple[Host, ...], Client, dict[str, str]]]:
     if missing := why_not():
@@ -114,15 +130,10 @@ def test_a_ledger_that_is_paused_and_one_that_is_cut_off_are_replaced(
     pid = ledger_pid(keeper)
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    print(f"longest wait with a paused ledger: {client.wait(5):.1f} s")  # noqa: T201
-    keeper = next(host for host in others if (found := ledger_pid(host)) and found != pid)
+    keeper = replaced(others, pid, client, "is paused")
     (other,) = (host for host in others if host is not keeper)
-    began = time.monotonic()
     keeper.cut()
-    until(lambda: ledger_pid(other), "a ledger on the other machine", MOVE_SECS)
-    print(f"the other machine has a ledger's process after {time.monotonic() - began:.1f} s")  # noqa: T201
-    print(f"longest wait with a ledger that is cut off: {client.wait(5):.1f} s")  # noqa: T201
-    print(said_when_opened(client.out.parent / other.name)[-1])  # noqa: T201
+    assert replaced([other], pid, client, "is cut off") is other
     acknowledged = client.acknowledged()
     for name, value in storage.items():
         monkeypatch.setenv(name, value)
