@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import polars as pl
 
@@ -68,7 +69,11 @@ class Records:
             "tool_calls": self._tool_calls.ids,
         }
         self._live = LiveConversations(self._conversations, self._turns, self._tool_calls, clock)
-        self._recent: dict[tuple[str, str], asyncio.Future[int]] = {}
+        self._recent: dict[tuple[str, str], int] = {}
+        """Ids of the renders that were recorded last, by account and import key. A finished task instead of an id would
+        take a kilobyte more.
+        """
+        self._under_way: dict[tuple[str, str], asyncio.Future[int]] = {}
         self._import_lock = asyncio.Lock()
         self._conversation_lock = asyncio.Lock()
 
@@ -79,8 +84,9 @@ class Records:
     def forget(self, account: str) -> None:
         """Drop an account's conversations in progress and import keys from memory."""
         self._live.forget(account)
-        for identity in [one for one in self._recent if one[0] == account]:
-            del self._recent[identity]
+        for known in (self._recent, self._under_way):
+            for identity in [one for one in known if one[0] == account]:
+                del known[identity]
 
     async def load(self) -> None:
         """Read the next ids and the import keys of recent renders from the tables."""
@@ -91,8 +97,7 @@ class Records:
         columns = ("account", "import_key", "id")
         frame = await self._renders.collect(lambda table: table.filter(newest).select(columns))
         for account, key, row_id in frame.sort("id").iter_rows():
-            self._recent[account, key] = done = asyncio.get_running_loop().create_future()
-            done.set_result(row_id)
+            self._recent[account, key] = row_id
 
     async def add_renders(self, renders: Sequence[TtsRender]) -> list[int]:
         """See `RecordLedger.add_renders`."""
@@ -163,12 +168,12 @@ class Records:
         if render.import_key is None:
             return await self._append_render(render)
         identity = (render.account, render.import_key)
-        if identity not in self._recent:
-            self._recent[identity] = task = asyncio.ensure_future(self._append_render(render))
-            task.add_done_callback(lambda done: self._forget_failed(identity, done))
-            if len(self._recent) > RECENT:
-                self._recent.pop(next(iter(self._recent)))
-        return await asyncio.shield(self._recent[identity])
+        if identity in self._recent:
+            return self._recent[identity]
+        if identity not in self._under_way:
+            self._under_way[identity] = task = asyncio.ensure_future(self._append_render(render))
+            task.add_done_callback(partial(self._on_appended, identity))
+        return await asyncio.shield(self._under_way[identity])
 
     async def _import_renders(self, account: str, renders: Sequence[TtsRender]) -> list[Recorded]:
         async with self._import_lock:
@@ -218,9 +223,12 @@ class Records:
         await self._renders.append([row])
         return int(row["id"])
 
-    def _forget_failed(self, identity: tuple[str, str], done: asyncio.Future[int]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            self._recent.pop(identity, None)
+    def _on_appended(self, identity: tuple[str, str], done: asyncio.Future[int]) -> None:
+        is_known = self._under_way.pop(identity, None) is done
+        if is_known and not done.cancelled() and done.exception() is None:
+            self._recent[identity] = done.result()
+            if len(self._recent) > RECENT:
+                self._recent.pop(next(iter(self._recent)))
 
 
 def _ended(account: str, session_id: str, at: dt.datetime | None, duration_secs: Seconds | None) -> Happened:

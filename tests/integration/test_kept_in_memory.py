@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from pathlib import Path
 
 import pytest
 
-from lakehouse.ledger import change_log, job_lookup
+from lakehouse.ledger import change_log, job_lookup, records
 from lakehouse.ledger.change_log import ChangeLog, Position
 from lakehouse.ledger.ledger import Ledger
 from lakehouse.ledger.retained import Retained
 from lakehouse.tables.table_reader import TranscriptionReader
 from schemas.domain import Job
+from schemas.records import TtsRender
 from tests.support.lakehouse_kit import ManualClock, home, new_job, outcome, transcript, until_projected
 
 pytestmark = pytest.mark.integration
@@ -63,6 +66,24 @@ async def test_finished_jobs_are_kept_by_age(tmp_path: Path, monkeypatch: pytest
         await _finish(ledger, 3)
         assert [(await ledger._lookup.owned("ada", job_id)).id for job_id in (4, 2)] == [4, 2]
         assert reads == [2]
+    finally:
+        await ledger.close()
+
+
+async def test_recorded_renders_are_kept_as_their_ids_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "RECENT", 8)
+    renders = [
+        TtsRender("ada", "maeve", f"Say {n}.", 6, 1.5, 0.0, None, "espeak-1", 0.9, import_key=f"render-{n}")
+        for n in range(12)
+    ]
+    ledger = await Ledger.open(home(tmp_path))
+    try:
+        ids = await ledger.records.add_renders(renders)
+        assert await ledger.records.add_renders(renders[-8:]) == ids[-8:]
+        assert [key for _, key in ledger.records._recent] == [f"render-{n}" for n in range(4, 12)]
+        gc.collect()
+        tasks = [one for one in gc.get_objects() if type(one) is asyncio.Task and one.done()]
+        assert [one for one in tasks if "render" in f"{one.get_coro()}"] == []
     finally:
         await ledger.close()
 
