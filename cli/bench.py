@@ -312,6 +312,7 @@ def overload(
 @app.command()
 def leaks(
     cycles: Annotated[int, typer.Option(min=10, help="Number of aborts of each kind.")] = 1000,
+    kind: Annotated[str, typer.Option(help="Only the kinds with this in their name, such as 'upload' [all].")] = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -319,7 +320,8 @@ def leaks(
     from benchmarks.platform.leaks import measure
 
     target, processes = _instance_in(home)
-    print_measures(f"growth over {cycles} cycles of each kind", measure(target, processes, cycles, note), as_json=as_json)
+    found = measure(target, processes, cycles, note, kind)
+    print_measures(f"growth over {cycles} cycles of each kind", found, as_json=as_json)
 
 
 @app.command()

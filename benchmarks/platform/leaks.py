@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from websockets.sync.client import connect
 from benchmarks.measure import Measure, Note
 from benchmarks.platform.submit import recordings
 from clients.public import Target
-from schemas.errors import Unavailable
+from schemas.errors import InvalidParameter, Unavailable
 
 _ROLES: Final = (
     *("Gateway", "LedgerActor", "RecognizerDeployment", "SynthesizerDeployment", "ServeController", "raylet", "gcs_server"),
@@ -41,28 +42,40 @@ class Held:
     rss_mib: float
 
 
-def measure(target: Target, processes: Callable[[], list[psutil.Process]], cycles: int, note: Note) -> list[Measure]:
-    """Growth of descriptors, threads, children and memory by role, after ``cycles`` of each kind.
+def measure(
+    target: Target, processes: Callable[[], list[psutil.Process]], cycles: int, note: Note, kind: str = ""
+) -> list[Measure]:
+    """Growth of descriptors, threads, children and memory by role, after ``cycles`` of each kind that has ``kind`` in its
+    name; of memory also in the second half of them, because what is bounded grows less there.
 
     ``processes`` gives the instance's processes. A tenth as many cycles precede the first count, because data that are
-    loaded or cached once are no leak. Raises Unavailable if the server refuses all cycles of a kind.
+    loaded or cached once are no leak. Raises Unavailable if the server refuses all cycles of a kind, and InvalidParameter
+    if there is no such kind.
     """
-    _all_kinds(target, max(1, cycles // 10), note)
-    before = held(processes())
-    done = _all_kinds(target, cycles, note)
+    chosen = {name: cycle for name, cycle in CYCLES.items() if kind in name}
+    if not chosen:
+        raise InvalidParameter(f"no kind of cycle has {kind!r} in its name: {'; '.join(CYCLES)}", param="kind")
+    _repeat_each(target, chosen, max(1, cycles // 10), note)
+    before, done = held(processes()), Counter[str]()
+    done.update(_repeat_each(target, chosen, cycles // 2, note))
+    halfway = held(processes())
+    done.update(_repeat_each(target, chosen, cycles - cycles // 2, note))
     after = held(processes())
-    return [Measure(f"done: {name}", number, "") for name, number in done.items()] + [
-        Measure(f"{role}: {what}", round(getattr(after[role], what) - getattr(before[role], what), 2), unit)
-        for role in before
-        if role in after
-        for what, unit in (("descriptors", ""), ("threads", ""), ("children", ""), ("rss_mib", "MiB"))
-    ]
+    found = [Measure(f"done: {name}", number, "") for name, number in done.items()]
+    for role in (role for role in before if role in halfway and role in after):
+        found += [
+            Measure(f"{role}: {what}", getattr(after[role], what) - getattr(before[role], what), "")
+            for what in ("descriptors", "threads", "children")
+        ]
+        for part, since in (("memory", before[role]), ("memory, second half", halfway[role])):
+            found.append(Measure(f"{role}: {part}", round(after[role].rss_mib - since.rss_mib, 2), "MiB"))
+    return found
 
 
-def _all_kinds(target: Target, count: int, note: Note) -> Mapping[str, int]:
-    """``count`` cycles of each kind; returns how many of them the server accepted."""
+def _repeat_each(target: Target, kinds: Mapping[str, Cycle], count: int, note: Note) -> Mapping[str, int]:
+    """``count`` cycles of each kind, then a rest; returns how many of them the server accepted."""
     done: dict[str, int] = {}
-    for name, cycle in CYCLES.items():
+    for name, cycle in kinds.items():
         note(f"{count} times: {name}")
         done[name] = _repeat(target, cycle, count)
         if not done[name]:

@@ -151,6 +151,24 @@ def test_leaks_are_not_measured_where_the_server_refuses_what_would_leak(monkeyp
             leaks.measure(Target(server.url, KEY), lambda: [psutil.Process()], 10, lambda _: None)
 
 
+def test_one_kind_of_leak_is_measured_alone_in_two_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaks, "_REST_SECS", 0.0)
+    grown = iter((100.0, 103.0, 104.0))
+
+    def held(_: object) -> dict[str, leaks.Held]:
+        return {"Gateway": leaks.Held(descriptors=40, threads=9, children=2, rss_mib=next(grown))}
+
+    monkeypatch.setattr(leaks, "held", held)
+    with Server() as server:
+        found = leaks.measure(Target(server.url, KEY), list, 21, lambda _: None, "upload")
+        with pytest.raises(InvalidParameter, match="submit, cancel"):
+            leaks.measure(Target(server.url, KEY), list, 21, lambda _: None, "swim")
+    values = {one.name: one.value for one in found}
+    assert [name for name in values if name.startswith("done")] == ["done: an upload cut in the middle"]
+    assert values["done: an upload cut in the middle"] == 21
+    assert (values["Gateway: memory"], values["Gateway: memory, second half"]) == (4.0, 1.0)
+
+
 def test_a_soak_tells_what_grows_after_its_first_third_from_what_has_grown_before() -> None:
     def sample(minute: int) -> soak.Sample:
         steady = leaks.Held(descriptors=40, threads=9, children=2, rss_mib=100.0 + 50 * min(minute, 20))
