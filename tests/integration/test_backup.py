@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import boto3
+import obstore
 import polars as pl
 import pytest
+from obstore.store import ObjectStore
 from polars.testing import assert_frame_equal
 
 from lakehouse.backup.backup import BackupTarget, back_up, blob_key, next_name
@@ -23,7 +26,7 @@ from lakehouse.tables.data_format import FORMAT
 from schemas.errors import Conflict, DamagedObject, NotFound
 from schemas.tables import TABLES
 from tests.support.furnished_home import completed, furnish, rendered, submitted
-from tests.support.lakehouse_kit import home, new_job, read_jobs
+from tests.support.lakehouse_kit import home, new_job, read_jobs, until_projected
 from tests.support.processes import s3_environment, s3_server
 
 pytestmark = pytest.mark.integration
@@ -121,23 +124,56 @@ async def test_only_what_is_new_is_copied_and_what_no_backup_needs_is_removed(tm
     ledger, objects = await Ledger.open(settings), Objects.of(settings)
     try:
         await furnish(ledger, objects)
-        _, first = await back_up(source, kept, (await ledger.maintenance.stats()).tables)
+        whole, first = await back_up(source, kept, (await ledger.maintenance.stats()).tables)
         _, second = await back_up(source, kept, (await ledger.maintenance.stats()).tables)
         assert (first > 0, second) == (True, 0)
         await rendered(ledger, objects, "new")
-        await objects.put_bytes("results/ada/1-1.corrections.json", b"{}")
+        (result, *_) = (path for path in (entry.path for entry in whole.entries) if path.endswith(".segments.json"))
+        corrected = result.replace(".segments.json", ".corrections.json")
+        await objects.put_bytes(corrected.removeprefix("objects/"), b"{}")
         manifest, third = await back_up(source, kept, (await ledger.maintenance.stats()).tables)
         assert 0 < third < first
     finally:
         await ledger.close()
     (tmp_path / "home" / "data" / "objects" / "renders" / "ada" / "new.opus").unlink()
     last, _ = await back_up(source, kept, current_versions(source))
-    assert "objects/results/ada/1-1.corrections.json" in {entry.path for entry in last.entries}
+    assert corrected in {entry.path for entry in last.entries}
     assert last.missing == ("objects/renders/ada/new.opus",)
     assert await kept.prune(1) == 3
     assert await kept.names() == [last.name]
     assert await kept.blobs() == {entry.sha256 for entry in last.entries}
     assert manifest.name != last.name
+
+
+async def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = home(tmp_path / "home")
+    source, kept = Location.of(settings), target(tmp_path / "backups")
+    read: list[str] = []
+    get = obstore.get_async
+
+    def counted(store: ObjectStore, path: str, **options: Any) -> Any:
+        read.append(path)
+        return get(store, path, **options)
+
+    ledger, objects = await Ledger.open(settings), Objects.of(settings)
+    try:
+        await furnish(ledger, objects)
+        await until_projected(ledger)
+        versions = (await ledger.maintenance.stats()).tables
+        monkeypatch.setattr(obstore, "get_async", counted)
+        first, _ = await back_up(source, kept, versions)
+        sources = {entry.path for entry in first.entries}
+        assert sources <= {*read}
+        read.clear()
+        await back_up(source, kept, versions)
+        assert sources & {*read} == set()
+        await rendered(ledger, objects, "new")
+        third, _ = await back_up(source, kept, (await ledger.maintenance.stats()).tables)
+        new = {entry.path for entry in third.entries} - sources
+        assert "objects/renders/ada/new.opus" in new
+        assert {path for path in read if path.startswith(("objects/", "tables/"))} == new
+    finally:
+        await ledger.close()
 
 
 async def test_a_damaged_backup_is_noticed_and_never_restored(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import boto3
 import httpx
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from lakehouse.backup.snapshot_paths import current_versions
@@ -22,8 +24,10 @@ from lakehouse.check.check import check
 from lakehouse.ledger.ledger import Ledger
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects, audio_key
+from lakehouse.tables.group_commit import TableWriter
 from schemas.domain import Job, JobStatus
 from schemas.errors import Unavailable
+from schemas.tables import Table
 from tests.support.faulty_s3 import KINDS, TIMEOUT_SECS
 from tests.support.furnished_home import completed
 from tests.support.lakehouse_kit import home, new_job, read_jobs, until_projected
@@ -32,6 +36,7 @@ from tests.support.processes import RUN_SECS, free_port, s3_server, started
 pytestmark = pytest.mark.integration
 
 T = TypeVar("T")
+NUMBERS = Table("numbers", "one number", pa.schema([pa.field("id", pa.int64(), nullable=False)]), ("id",))
 SUBMITS = 8
 DONE = 2
 
@@ -44,6 +49,9 @@ class Bucket:
 
     def break_percent(self, percent: int) -> None:
         httpx.post(f"{self.proxy}/faults/{percent}").raise_for_status()
+
+    def break_next_commit(self, kind: str) -> None:
+        httpx.post(f"{self.proxy}/faults/next-commit/{kind}").raise_for_status()
 
     def broken(self) -> Counter[str]:
         return Counter(httpx.get(f"{self.proxy}/faults").json())
@@ -131,3 +139,19 @@ async def test_nothing_acknowledged_is_lost_or_doubled_by_a_failing_store(tmp_pa
     assert {job.id for job in done} <= {job.id for job in found if job.status is JobStatus.COMPLETED}
     lasting = [one async for one in check(location, current_versions(location), 1.0)]
     assert lasting == []
+
+
+async def test_a_commit_that_was_written_yet_answered_by_an_error_is_not_repeated(tmp_path: Path, bucket: Bucket) -> None:
+    """One after the other, because the store's client itself repeats a request, and then finds its own entry in the way."""
+    location = Location.of(home(tmp_path, storage_url=bucket.url))
+    writer = await TableWriter.open(NUMBERS, location, app_id="test", checkpoint_interval=20)
+    faults = ("written", "unanswered", "late", "refused", "cut")
+    try:
+        for number, kind in enumerate(faults):
+            bucket.break_next_commit(kind)
+            await patiently(lambda number=number: writer.append([{"id": number}]))
+        assert bucket.broken() == Counter(faults)
+        found = await asyncio.to_thread(lambda: pl.scan_delta(writer.uri).collect()["id"].to_list())
+        assert sorted(found) == list(range(len(faults)))
+    finally:
+        await writer.close()

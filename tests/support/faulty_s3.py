@@ -1,7 +1,8 @@
 """A proxy before an S3 server that breaks requests: ``python -m tests.support.faulty_s3 PORT UPSTREAM SEED``.
 
 ``POST /faults/SHARE`` (in percent) sets how many requests of objects are broken from then on, ``GET /faults`` says how many
-of each kind were. The seed says which requests are broken. They are in turn:
+of each kind were. The seed says which requests are broken. ``POST /faults/next-commit/KIND`` breaks the next request that
+writes an entry of a table's log. The kinds, which the share takes in turn:
 
     refused     500, and the server never saw it
     written     the server carried it out, and the answer is 500
@@ -44,10 +45,15 @@ class Proxy:
         self._random = random.Random(seed)
         self._kinds = itertools.cycle(KINDS)
         self._share = 0.0
+        self._next_commit: str | None = None
         self.broken: Counter[str] = Counter()
 
     async def set_share(self, request: Request) -> Response:
         self._share = int(request.path_params["percent"]) / 100
+        return Response()
+
+    async def set_next_commit(self, request: Request) -> Response:
+        self._next_commit = request.path_params["kind"]
         return Response()
 
     async def counts(self, _: Request) -> Response:
@@ -55,6 +61,8 @@ class Proxy:
 
     async def pass_on(self, request: Request) -> Response:
         fault = next(self._kinds) if self._random.random() < self._share else None
+        if self._next_commit and request.method == "PUT" and "/_delta_log/" in request.url.path:
+            fault, self._next_commit = self._next_commit, None
         if fault and request.method == "HEAD":
             fault = "refused"  # its answer has no body that could be cut
         if fault:
@@ -98,6 +106,7 @@ def main(port: int, upstream: str, seed: int) -> None:
     app = Starlette(
         routes=[
             Route("/faults/{percent:int}", proxy.set_share, methods=["POST"]),
+            Route("/faults/next-commit/{kind}", proxy.set_next_commit, methods=["POST"]),
             Route("/faults", proxy.counts),
             Route("/{path:path}", proxy.pass_on, methods=methods),
         ]
