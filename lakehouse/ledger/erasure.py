@@ -5,6 +5,7 @@ Older versions of the tables still hold the rows, in files that the next vacuum 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -18,6 +19,7 @@ from lakehouse.storage.objects import Objects
 from lakehouse.storage.result_objects import job_keys
 from lakehouse.tables.group_commit import TableWriter
 from lakehouse.tables.predicates import quoted
+from lakehouse.tables.table_reader import EventReader
 from schemas.domain import Job
 
 
@@ -37,6 +39,7 @@ class Eraser:
         self._guard = guard
         self._lookup = lookup
         self._archives = archives
+        self._events = EventReader(writers["job_events"].reader())
 
     async def erase(self, jobs: Sequence[Job]) -> None:
         """Erase all data of ``jobs`` except their deletion events. Raises Unavailable when a table cannot be written."""
@@ -47,23 +50,24 @@ class Eraser:
         rows = " OR ".join(
             f"(account = {quoted(a)} AND id IN ({', '.join(map(str, ids))}))" for a, ids in by_account.items()
         )
-        # Objects first, because the rows name the objects of earlier revisions.
+        # Objects first, because the rows name the objects of earlier revisions and the leases.
+        ids = [job.id for job in jobs]
+        leases = await asyncio.to_thread(self._events.leases, ids, self._writers["job_events"].version)
         for job in jobs:
-            await self._guard.erase(job.audio_key, partial(self._unneeded_objects, job))
+            await self._guard.erase(job.audio_key, partial(self._unneeded_objects, job, leases.get(job.id, [])))
         for name in ("segments", "transcriptions"):
             await self._writers[name].delete(rows)
         await erase_shared(self._objects, by_account)
-        ids = [job.id for job in jobs]
         if await self._archives.tombstones(ids):
             await self._writers["archive_files"].delete(f"transcription_id IN ({', '.join(map(str, ids))})")
         # Events last: a ledger that is opened again projects the jobs from these rows.
         await self._writers["job_events"].delete(f"({rows}) AND status <> 'deleted'")
 
-    async def _unneeded_objects(self, job: Job) -> set[str]:
-        """Keys of objects that only a deleted job needed, in any of its revisions.
+    async def _unneeded_objects(self, job: Job, leases: Sequence[str]) -> set[str]:
+        """Keys of objects that only a deleted job needed, in any of its revisions, and that were written under its leases.
 
         Other jobs of its account may need the same objects: the same recording was sent more than once.
         """
         found = await self._lookup.matching(job.account, pl.col("sha256") == job.sha256)
-        own = job_keys(job).union(*(job_keys(j) for j in found if j.id == job.id))
+        own = job_keys(job, leases).union(*(job_keys(j) for j in found if j.id == job.id))
         return own.difference(*(job_keys(j) for j in found if j.sha256 == job.sha256 and not self._lookup.is_gone(j)))

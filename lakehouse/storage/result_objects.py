@@ -1,15 +1,21 @@
 """Result objects: a finished transcription as one JSON object, and the two views of it that users download.
 
-results/<account>/<id>-<attempt>.json             the whole `Transcript` results/<account>/<id>-<attempt>.txt
-its text results/<account>/<id>-<attempt>.segments.json    its segments, as the API shows them, words included
-results/<account>/<id>-<attempt>.corrections.json what a user corrected in it, if anything
-playback/<account>/<sha256>.opus                  the playback copy playback/<account>/<sha256>.peaks                 its
-waveform, sent by the worker or computed at the first request
+    results/<account>/<id>-<lease>.json              the whole `Transcript`
+    results/<account>/<id>-<lease>.txt               its text
+    results/<account>/<id>-<lease>.segments.json     its segments, as the API shows them, words included
+    results/<account>/<id>-<lease>.corrections.json  what a user corrected in it, if anything
+    playback/<account>/<sha256>.opus                 the playback copy
+    playback/<account>/<sha256>.peaks                its waveform, sent by the worker or computed at the first request
+
+``<lease>`` is a digest of the lease under which the result was written, so that no other worker writes under its key.
+Earlier versions wrote the number of the attempt there, which was used again after a release.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable
 
 from lakehouse.storage.objects import Objects, account_folder, checked
 from schemas.api.transcription import SegmentBody
@@ -20,12 +26,17 @@ _SOUND = ".opus"
 
 
 def result_key(account: str, name: str) -> str:
-    """Key of a result. ``name``: the job's id and attempt, or another name that is never given twice."""
+    """Key of a result. ``name``: the job's id and lease, or another name that is never given twice."""
     return checked(f"results/{account_folder(account)}/{name}{_ENDING}")
 
 
+def lease_key(job: Job, lease: str) -> str:
+    """Key of the result that the holder of ``lease`` writes for ``job``."""
+    return result_key(job.account, f"{job.id}-{hashlib.blake2b(lease.encode(), digest_size=8).hexdigest()}")
+
+
 def attempt_key(job: Job, attempt: int) -> str:
-    """Key of the result of an attempt at ``job``."""
+    """Key of the result of an attempt at ``job`` that an earlier version wrote."""
     return result_key(job.account, f"{job.id}-{attempt}")
 
 
@@ -98,12 +109,14 @@ def result_objects(key: str, transcript: Transcript) -> dict[str, bytes]:
     }
 
 
-def job_keys(job: Job) -> set[str]:
-    """Keys of every object that ``job`` may have: those its row names, and results of attempts that were not recorded.
+def job_keys(job: Job, leases: Iterable[str] = ()) -> set[str]:
+    """Keys of every object that ``job`` may have: those its row names, and results that were written and not recorded,
+    under its present lease, under ``leases``, or by attempts of an earlier version.
 
     The row may not count the last attempt, because it was released.
     """
     results = {attempt_key(job, attempt) for attempt in range(1, job.attempt + 2)}
+    results |= {lease_key(job, lease) for lease in (*leases, job.worker) if lease}
     if job.result_key:
         results.add(job.result_key)
     named = {key for key in (job.audio_key, job.playback_key) if key}

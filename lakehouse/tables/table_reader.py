@@ -98,7 +98,7 @@ class TranscriptionReader:
 
 
 class EventReader:
-    """Reads ``job_events``, to rebuild a ledger's memory. Methods block."""
+    """Reads ``job_events``, to rebuild a ledger's memory and to erase jobs. Methods block."""
 
     def __init__(self, reader: TableReader) -> None:
         self._reader = reader
@@ -135,6 +135,15 @@ class EventReader:
 
         gone = self._jobs(lambda events: events.filter(deleted & (pl.col("seq") > seq)), min_version, keep="last")
         return sorted([*self._jobs(finished, min_version, keep="first"), *gone], key=lambda item: item[0])
+
+    def leases(self, ids: Collection[int], min_version: int) -> dict[int, list[str]]:
+        """Every lease of the jobs ``ids`` that has an event, by id."""
+        wanted = pl.col("id").is_in(list(ids)) & pl.col("worker").is_not_null()
+        found = self._reader.collect(lambda t: t.filter(wanted).select("id", "worker").unique(), min_version)
+        leases: dict[int, list[str]] = {}
+        for job_id, lease in found.iter_rows():
+            leases.setdefault(job_id, []).append(lease)
+        return leases
 
     def _jobs(self, query: Query, min_version: int, *, keep: Literal["first", "last"]) -> list[tuple[int, Job]]:
         found = self._reader.collect(query, min_version).with_columns(pl.col("revision").fill_null(0)).sort("seq")

@@ -14,27 +14,29 @@ from pydantic import ValidationError
 
 from lakehouse.ledger.interface import ArchiveLedger, JobLedger
 from lakehouse.storage.objects import Objects, at_once
-from lakehouse.storage.result_objects import attempt_key, playback_key, result_objects
+from lakehouse.storage.result_objects import lease_key, playback_key, result_objects
 from schemas import wire
 from schemas.api.archives import EndedBody
 from schemas.api.parsing import first_problem, well_formed
 from schemas.archives import BATCH_FILES, FileEnd, FileOutcome
 from schemas.domain import Job, Outcome, Transcript
 from schemas.errors import InvalidParameter, InvalidRequest
-from serve.services.job_results import may_get_a_result
+from serve.services.job_results import has_result
 
 
 @dataclass(frozen=True, slots=True)
 class _PreparedEnd:
     """The end of a file as the ledger takes it, and the objects that must be stored before, by key.
 
-    ``views`` belong to this attempt alone. ``playback`` is shared by all jobs that have the same recording.
+    ``views`` belong to this lease alone. ``playback`` is shared by all jobs that have the same recording. With ``is_again``
+    the result was written before, so that it may have been recorded, and answer for other jobs from the cache.
     """
 
     end: FileEnd
     job: Job
     views: dict[str, bytes] = field(default_factory=dict)
     playback: dict[str, bytes] = field(default_factory=dict)
+    is_again: bool = False
 
 
 class ArchiveResults:
@@ -64,12 +66,11 @@ class ArchiveResults:
         return [outcomes[id(one)] if isinstance(one, _PreparedEnd) else one for one in ends]
 
     async def _remove_refused(self, refused: Sequence[_PreparedEnd]) -> None:
-        """A job that was deleted or cancelled meanwhile must leave no transcript in the store. One that another worker
-        was given keeps what lies there: it may be that worker's result.
-        """
-        go_on = await at_once(may_get_a_result(self._jobs, one.job) for one in refused)
-        over = [one for one, goes_on in zip(refused, go_on, strict=True) if not goes_on]
-        await at_once(self._objects.delete(key) for one in over for key in one.views)
+        """Remove what was written for refused ends, unless it is the result of the job: an end may be repeated."""
+        new = [one for one in refused if not one.is_again]
+        kept = await at_once(has_result(self._jobs, one.job, lease_key(one.job, one.end.lease)) for one in new)
+        lost = [one for one, is_kept in zip(new, kept, strict=True) if not is_kept]
+        await at_once(self._objects.delete(key) for one in lost for key in one.views)
 
     async def _write(self, prepared: Sequence[_PreparedEnd]) -> None:
         """Write the objects, and flush them together with the playback copies that were sent before."""
@@ -89,7 +90,7 @@ class ArchiveResults:
             return job
         if ended.failure is not None:
             return _PreparedEnd(FileEnd(ended.job_id, ended.lease, ended.failure.value()), job)
-        key, playback = attempt_key(job, job.attempt), playback_key(job)
+        key, playback = lease_key(job, ended.lease), playback_key(job)
         try:
             # Hours of words take a second to parse, so the event loop must not do it.
             transcript, views = await asyncio.to_thread(_result, ended.transcript or {}, key)
@@ -97,7 +98,8 @@ class ArchiveResults:
             return FileOutcome(ended.job_id, error=error.code, message=error.message)
         outcome = Outcome.of(transcript, key, playback if copy or await self._objects.exists(playback) else None)
         sent = {playback: bytes(copy)} if copy else {}
-        return _PreparedEnd(FileEnd(ended.job_id, ended.lease, outcome, transcript), job, views, sent)
+        end = FileEnd(ended.job_id, ended.lease, outcome, transcript)
+        return _PreparedEnd(end, job, views, sent, is_again=await self._objects.exists(key))
 
 
 def _parse(body: bytes) -> tuple[list[EndedBody | FileOutcome], list[memoryview]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Final
 
 from lakehouse.ledger.interface import JobLedger
 from lakehouse.storage.objects import Objects
-from lakehouse.storage.result_objects import attempt_key, peaks_key, playback_key, put_result, result_keys
-from schemas.domain import Job, JobStatus, Outcome, Transcript
+from lakehouse.storage.result_objects import lease_key, peaks_key, playback_key, put_result, result_keys
+from schemas.domain import Job, Outcome, Transcript
 from schemas.errors import Conflict, NotFound, Unavailable
 from serve.services.transcriptions import NO_BLOCKS
 
@@ -61,13 +62,15 @@ class JobResults:
         """Write the result object, then record the job as completed."""
         # A lease that was lost meanwhile is refused below, and what was written is removed.
         job = self._known.get((job_id, lease)) or await self._leased(job_id, lease)
-        result_key, playback = attempt_key(job, job.attempt), playback_key(job)
+        result_key, playback = lease_key(job, lease), playback_key(job)
+        is_again, has_playback = await asyncio.gather(*map(self._objects.exists, (result_key, playback)))
         await put_result(self._objects, result_key, transcript)
-        outcome = Outcome.of(transcript, result_key, playback if await self._objects.exists(playback) else None)
+        outcome = Outcome.of(transcript, result_key, playback if has_playback else None)
         try:
             done = await self._jobs.complete(job_id, lease, outcome, transcript)
         except (Conflict, NotFound):
-            if not await may_get_a_result(self._jobs, job):
+            # A result that was written before may have been recorded, and answer for other jobs from the cache.
+            if not is_again and not await has_result(self._jobs, job, result_key):
                 for key in result_keys(result_key):
                     await self._objects.delete(key)
             raise
@@ -82,12 +85,12 @@ class JobResults:
         return job
 
 
-async def may_get_a_result(jobs: JobLedger, job: Job) -> bool:
-    """Whether the job has, or may get, another result under the key of this attempt: a released attempt is not counted, so
-    its number is used again. A deleted or cancelled job gets no result, and must leave no transcript in the store.
+async def has_result(jobs: JobLedger, job: Job, key: str) -> bool:
+    """Whether ``key``, written under a lease that is lost, may be the result of ``job``: the lease may have been lost after
+    the result was recorded. What no job has must not stay in the store, above all if the job was deleted or cancelled.
     """
     try:
-        found = await jobs.watch(job.account, job.id, NO_BLOCKS, None, 0)
+        found = (await jobs.watch(job.account, job.id, NO_BLOCKS, None, 0)).job
     except NotFound:
         return False
-    return found.status not in (JobStatus.FAILED, JobStatus.CANCELLED)
+    return found.result_key == key or found.revision > job.revision

@@ -39,7 +39,7 @@ from pathlib import Path
 from lakehouse.ledger.ledger import Ledger
 from lakehouse.maintenance.merge import MergePolicy
 from lakehouse.storage.objects import Objects
-from lakehouse.storage.result_objects import attempt_key, put_result
+from lakehouse.storage.result_objects import lease_key, put_result
 from schemas.records import Conversation, ConversationTurn
 from tests.support.lakehouse_kit import home, new_job, outcome, transcript
 
@@ -55,7 +55,7 @@ async def produce(ledger, objects, name):
         job = await ledger.jobs.create(new_job(f"{name}-{count}"))
         say("created", job.id)
         claim = await ledger.jobs.claim("w", 5)
-        key = attempt_key(claim.job, claim.job.attempt)
+        key = lease_key(claim.job, claim.lease)
         await put_result(objects, key, transcript())
         done = await ledger.jobs.complete(claim.job.id, claim.lease, outcome(claim.job, result_key=key), transcript())
         say("completed", done.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from lakehouse.storage.result_objects import attempt_key, put_result
+from lakehouse.storage.result_objects import lease_key, put_result
 from schemas.domain import Job
 from schemas.records import Conversation, ConversationTurn, ToolCall, TtsRender
 from tests.contract.gateway import Running
@@ -37,7 +37,7 @@ async def transcribed(gateway: Running, content: str = "interview", account: str
     await ledger.jobs.create(new)
     claim = await ledger.jobs.claim("w", 5)
     assert claim is not None
-    key, said = attempt_key(claim.job, 1), transcript("Good morning, dentists.")
+    key, said = lease_key(claim.job, claim.lease), transcript("Good morning, dentists.")
     playback = f"playback/{account}/{new.sha256}.opus"
     await put_result(objects, key, said)
     await objects.put_bytes(playback, b"OggS")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from lakehouse.storage.objects import Objects
-from lakehouse.storage.result_objects import attempt_key, put_result
+from lakehouse.storage.result_objects import lease_key, put_result
 from lakehouse.storage.signed_urls import home_secret
 from serve.gateway.dependencies import Services
 from serve.gateway.fastapi_app import create_app
@@ -37,7 +37,7 @@ async def test_of_changes_of_one_revision_one_is_made_and_every_gateway_shows_it
     await gateway.ledger.jobs.create(new_job("interview", account="default"))
     claim = await gateway.ledger.jobs.claim("w", 5)
     assert claim is not None
-    key, said = attempt_key(claim.job, 1), transcript("Good morning, dentists.")
+    key, said = lease_key(claim.job, claim.lease), transcript("Good morning, dentists.")
     await put_result(gateway.services.objects, key, said)
     done = outcome(claim.job, result_key=key, playback_key=None)
     await gateway.ledger.jobs.complete(claim.job.id, claim.lease, done, said)

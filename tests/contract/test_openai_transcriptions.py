@@ -16,7 +16,7 @@ import pytest
 import webvtt
 
 from lakehouse.ledger.ledger import Ledger
-from lakehouse.storage.result_objects import attempt_key, put_result
+from lakehouse.storage.result_objects import lease_key, put_result
 from schemas.domain import Claim, JobOptions, JobStatus, Progress, RecognizeOptions, Segment, Transcript, Word
 from schemas.errors import NotFound
 from schemas.settings import DropinSettings
@@ -55,7 +55,7 @@ def form(*fields: tuple[str, str], wav: bytes = WAV, **more: str) -> dict[str, A
 
 
 async def ended(gateway: Running, claim: Claim, transcript: Transcript = SAID) -> None:
-    key = attempt_key(claim.job, 1)
+    key = lease_key(claim.job, claim.lease)
     await put_result(gateway.services.objects, key, transcript)
     revision = gateway.services.engine_revision
     result = outcome(claim.job, result_key=key, engine_revision=revision, audio_duration_secs=2.25)

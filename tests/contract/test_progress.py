@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from lakehouse.ledger.ledger import Ledger
-from lakehouse.storage.result_objects import attempt_key, put_result
+from lakehouse.storage.result_objects import lease_key, put_result
 from schemas.domain import Claim, JobStatus, Progress, Segment
 from schemas.errors import Conflict
 from tests.contract.gateway import OPERATOR_KEY, OTHER_KEY, Running
@@ -38,7 +38,7 @@ async def report(gateway: Running, claim: Claim, **changes: Any) -> httpx.Respon
 
 
 async def finish(gateway: Running, claim: Claim) -> None:
-    key = attempt_key(claim.job, 1)
+    key = lease_key(claim.job, claim.lease)
     await put_result(gateway.services.objects, key, transcript())
     await gateway.ledger.jobs.complete(claim.job.id, claim.lease, outcome(claim.job, result_key=key), transcript())
 

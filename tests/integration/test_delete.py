@@ -12,7 +12,7 @@ import pytest
 
 from lakehouse.ledger.ledger import Ledger
 from lakehouse.storage.objects import Objects, account_folder, audio_key
-from lakehouse.storage.result_objects import attempt_key, put_result, text_key
+from lakehouse.storage.result_objects import lease_key, put_result, text_key
 from schemas.domain import Job, JobStatus, NewJob, Outcome
 from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.settings import Settings
@@ -53,7 +53,7 @@ async def finish(ledger: Ledger, objects: Objects, text: str = f"I am a {SECRET}
     claim = await ledger.jobs.claim("w", 5)
     assert claim is not None
     job, said = claim.job, transcript(text)
-    key, playback = attempt_key(job, job.attempt), f"playback/{account_folder(job.account)}/{job.sha256}.opus"
+    key, playback = lease_key(job, claim.lease), f"playback/{account_folder(job.account)}/{job.sha256}.opus"
     await put_result(objects, key, said)
     await objects.put_bytes(playback, SECRET.encode())
     done: Outcome = outcome(job, result_key=key, playback_key=playback)

@@ -23,7 +23,7 @@ from lakehouse.maintenance.merge import MergePolicy, merge_step, sort_key
 from lakehouse.maintenance.vacuum import vacuum
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects
-from lakehouse.storage.result_objects import attempt_key, put_result
+from lakehouse.storage.result_objects import attempt_key, lease_key, put_result
 from lakehouse.tables.file_replacement import FileReplacement, data_files
 from schemas.domain import Job
 from schemas.errors import InvalidParameter, Unavailable
@@ -77,16 +77,15 @@ def render(number: int, account: str) -> TtsRender:
     )
 
 
-async def finished(ledger: Ledger, objects: Objects, content: str) -> Job:
+async def finished(ledger: Ledger, objects: Objects, content: str, *, is_old: bool = False) -> Job:
     new = new_job(content)
     await objects.put_bytes(new.audio_key, content.encode())
     await ledger.jobs.create(new)
     claim = await within(5, ledger.jobs.claim("w", 5))
-    key = attempt_key(claim.job, claim.job.attempt)
+    key = attempt_key(claim.job, 1) if is_old else lease_key(claim.job, claim.lease)
     await put_result(objects, key, transcript())
-    return await ledger.jobs.complete(
-        claim.job.id, claim.lease, outcome(claim.job, result_key=key, playback_key=None), transcript()
-    )
+    done = outcome(claim.job, result_key=key, playback_key=None)
+    return await ledger.jobs.complete(claim.job.id, claim.lease, done, transcript())
 
 
 async def test_readers_and_writers_notice_nothing_of_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,12 +215,13 @@ async def test_objects_no_row_names_go_when_they_are_old(tmp_path: Path) -> None
     objects = Objects.of(settings)
     folder = Path(settings.storage_url) / "objects"
     async with opened(settings) as ledger:
-        await finished(ledger, objects, "kept")
+        late = lease_key(await finished(ledger, objects, "kept"), "the lease of a worker that came too late")
+        await finished(ledger, objects, "kept by an earlier version", is_old=True)
         await ledger.jobs.create(new_job("waits"))
         await objects.put_bytes(new_job("waits").audio_key, b"waits")
         await until_projected(ledger)
         kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-        orphans = ("tmp/cut-off", "audio/ada/unknown", "results/ada/9-1.json", "results/ada/9-1.txt", "playback/ada/x.opus")
+        orphans = ("tmp/cut-off", "audio/ada/unknown", "results/ada/9-1.json", late, "playback/ada/x.opus")
         for key in (*orphans, "elsewhere/thing"):
             await objects.put_bytes(key, b"x")
         assert (await within(30, ledger.maintenance.run("orphans", 30))).counts["objects_removed"] == 0

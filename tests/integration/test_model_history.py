@@ -21,7 +21,7 @@ from lakehouse.ledger.ledger import Ledger
 from lakehouse.maintenance.merge import MergePolicy
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects
-from lakehouse.storage.result_objects import attempt_key, put_result
+from lakehouse.storage.result_objects import lease_key, put_result
 from schemas.errors import NotFound
 from schemas.records import Conversation, ConversationTurn
 from schemas.tables import TABLES
@@ -103,7 +103,7 @@ class HistoryMachine(RuleBasedStateMachine):
             entry.status = "failed"
             return
         said = transcript(f"Job {claim.job.id}.")
-        entry.status, entry.result_key = "completed", attempt_key(claim.job, claim.job.attempt)
+        entry.status, entry.result_key = "completed", lease_key(claim.job, claim.lease)
         self.run(put_result(self.objects, entry.result_key, said))
         result = outcome(claim.job, result_key=entry.result_key, playback_key=None)
         self.run(self.ledger.jobs.complete(claim.job.id, claim.lease, result, said))

@@ -21,7 +21,7 @@ from lakehouse.maintenance.merge import MergePolicy
 from lakehouse.search import Search
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects, audio_key
-from lakehouse.storage.result_objects import attempt_key, put_result, result_keys
+from lakehouse.storage.result_objects import lease_key, put_result, result_keys
 from lakehouse.tables.group_commit import TableWriter
 from lakehouse.tables.row_mapping import event_row, job_row
 from schemas.archives import BeginState, FileEnd, FileFailure, FileStatus
@@ -234,7 +234,7 @@ async def test_an_answer_of_the_present_engines_makes_the_revision_for_nothing(t
         sent = await it.ledger.jobs.create(new)
         claim = await it.ledger.jobs.claim("queue", 1)
         assert claim is not None
-        key, result = attempt_key(claim.job, 1), said(NEW, NEWER)
+        key, result = lease_key(claim.job, claim.lease), said(NEW, NEWER)
         await put_result(it.objects, key, result)
         await it.ledger.jobs.complete(sent.id, claim.lease, Outcome.of(result, key, None), result)
         (done,) = await it.worker.begin(again(it.id, source("a")), revision=NEWER)

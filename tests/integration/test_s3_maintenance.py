@@ -15,7 +15,7 @@ from lakehouse.ledger.ledger import Ledger
 from lakehouse.maintenance.merge import MergePolicy
 from lakehouse.storage.location import Location
 from lakehouse.storage.objects import Objects
-from lakehouse.storage.result_objects import attempt_key, put_result
+from lakehouse.storage.result_objects import lease_key, put_result
 from lakehouse.tables.file_replacement import data_files
 from schemas.errors import Conflict
 from schemas.tables import table
@@ -43,7 +43,7 @@ async def finish_one(ledger: Ledger, objects: Objects, number: int) -> str:
     await ledger.jobs.create(new)
     claim = await ledger.jobs.claim("w", 5)
     assert claim is not None
-    key = attempt_key(claim.job, claim.job.attempt)
+    key = lease_key(claim.job, claim.lease)
     await put_result(objects, key, transcript())
     result = outcome(claim.job, result_key=key, playback_key=None)
     await ledger.jobs.complete(claim.job.id, claim.lease, result, transcript())

@@ -11,7 +11,7 @@ import psutil
 
 from lakehouse.ledger.ledger import Ledger
 from lakehouse.storage.objects import Objects
-from lakehouse.storage.result_objects import attempt_key, put_result
+from lakehouse.storage.result_objects import lease_key, put_result
 from schemas.archives import Archive, ArchiveKind, BeginState, Begun, FileEnd, NewArchive, SourceFile
 from schemas.domain import Outcome, Transcript, Word
 from tests.support.lakehouse_kit import REVISION, transcript
@@ -78,7 +78,7 @@ class Worker:
         assert begun.lease is not None
         (job,) = await self.ledger.archives.leased_files(self.archive.id, [(begun.lease.job_id, begun.lease.lease)])
         result = said(text, revision, speakers)
-        key = attempt_key(job, job.attempt)  # type: ignore[union-attr]
+        key = lease_key(job, begun.lease.lease)  # type: ignore[arg-type]
         await put_result(self.objects, key, result)
         return FileEnd(begun.lease.job_id, begun.lease.lease, Outcome.of(result, key, None), result)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from lakehouse.ledger.ledger import Ledger
 from lakehouse.storage.objects import Objects, audio_key
-from lakehouse.storage.result_objects import attempt_key, playback_key, put_result
+from lakehouse.storage.result_objects import lease_key, playback_key, put_result
 from schemas.archives import ArchiveKind, FileFailure, NewArchive, NotedFile
 from schemas.domain import Job
 from schemas.records import (
@@ -45,7 +45,7 @@ async def completed(ledger: Ledger, objects: Objects, content: str) -> Job:
     assert claim is not None
     job = claim.job
     done = transcript(f"Good morning, this is {content}.")
-    key = attempt_key(job, job.attempt)
+    key = lease_key(job, claim.lease)
     await put_result(objects, key, done)
     await objects.put_bytes(playback_key(job), f"playback of {content}".encode())
     result = outcome(job, result_key=key, playback_key=playback_key(job))
