@@ -62,6 +62,15 @@ async def answering(*answers: Answer, port: int = 0) -> AsyncIterator[ChatServer
     open_ones: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await respond(reader, writer)
+        except asyncio.IncompleteReadError:
+            pass  # The client left before it had sent its request.
+        finally:
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         lines = [line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line]
         headers = {name.lower(): value for name, value in lines}
@@ -75,8 +84,7 @@ async def answering(*answers: Answer, port: int = 0) -> AsyncIterator[ChatServer
             connection.closed.set()
         answer.cancel()
         gone.cancel()
-        writer.close()
-        await asyncio.gather(answer, gone, writer.wait_closed(), return_exceptions=True)
+        await asyncio.gather(answer, gone, return_exceptions=True)
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(serve(reader, writer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -11,7 +12,7 @@ from schemas.errors import EngineFailure, FluxionsError, InvalidRequest, RateLim
 from serve.engines.language_models.chat_client import ChatClient
 from serve.engines.registry import build_language_model
 from tests.support.chat_clients import HELLO, answer, asked, settings, words
-from tests.support.chat_servers import Connection, saying, text
+from tests.support.chat_servers import Connection, answering, saying, text
 
 pytestmark = pytest.mark.unit
 
@@ -158,3 +159,14 @@ async def test_closing_the_stream_closes_the_connection() -> None:
         assert (await anext(deltas)).text == "and "
         await deltas.aclose()
         await asyncio.wait_for(server.requests[0].closed.wait(), 10)
+
+
+async def test_a_connection_without_a_request_is_closed() -> None:
+    """By the server of these tests: one that it left open would be reported as unclosed in a later test."""
+    async with answering(fails_500) as server:
+        port = urlsplit(server.url).port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 20) == b""
+        writer.close()
+        await writer.wait_closed()
