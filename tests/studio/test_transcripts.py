@@ -173,6 +173,12 @@ def test_a_rounded_second_lights_its_own_word_and_brings_it_into_view(visit: Vis
     expect(word).to_be_in_viewport(ratio=1)
 
 
+def test_what_can_be_done_with_words_is_said_on_the_same_screen(visit: Visit, talk: int) -> None:
+    page = visit.page(f"transcripts/{talk}")
+    expect(page.get_by_text("Choose a word to hear it from there.")).to_be_in_viewport(ratio=1)
+    expect(page.locator(".words")).to_be_in_viewport(ratio=1)
+
+
 def test_on_a_phone_the_words_begin_in_the_upper_half(visit: Visit, talk: int) -> None:
     page = visit.page(f"transcripts/{talk}", phone=True)
     page.locator(".word").first.wait_for()

@@ -91,8 +91,8 @@ class View {
       signal: this.signal,
     });
     const warnings = (this.meta.warnings ?? []).map((warning) => h("p", { class: "notice" }, warning.message));
-    this.hint = h("p", { class: "quiet" });
-    this.main.append(...warnings, this.toolbar(), this.legend, this.problems, this.words.element, this.hint);
+    this.hint = h("p", { class: "quiet hint" });
+    this.main.append(...warnings, this.toolbar(), h("div", { class: "above-words" }, this.legend, this.hint), this.problems, this.words.element);
     if (!this.transcript.segments.length) this.words.element.replaceWith(empty("transcribe", T.silentTitle, T.silentText));
     this.showLegend();
     this.player?.waveform.show({ regions: this.transcript.segments });
