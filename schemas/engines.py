@@ -143,12 +143,14 @@ class VoiceWindows:
     ``activity``: ``(num_frames, num_windows) uint8``, probability that the speaker of a window speaks in a frame, in
     255ths; the engine knows the length of a frame. Has no frames where windows are about a second long.
     ``start_secs``: start of the first frame.
+    ``narrow``: the block came over a telephone line, as far as the engine looks for that.
     """
 
     centers_secs: NDArray[np.float64]
     embeddings: NDArray[np.float32]
     activity: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
     start_secs: Seconds = 0.0
+    narrow: bool = False
 
     def shifted(self, secs: Seconds) -> VoiceWindows:
         """The same features, shifted by ``secs``."""

@@ -109,7 +109,8 @@ def windows_to_bytes(windows: Sequence[VoiceWindows], **head: Any) -> bytes:
     """Windows of any number of blocks as a packed body; ``head`` has further fields for its JSON head."""
     blocks = [[*w.embeddings.shape, len(w.activity), w.start_secs] for w in windows]
     arrays = [a for w in windows for a in (w.centers_secs.astype("<f8"), w.embeddings.astype("<f4"), w.activity)]
-    return pack({**head, "blocks": blocks}, b"".join(array.tobytes() for array in arrays))
+    narrow = [w.narrow for w in windows]
+    return pack({**head, "blocks": blocks, "narrow": narrow}, b"".join(array.tobytes() for array in arrays))
 
 
 def windows_from_bytes(body: bytes) -> list[VoiceWindows]:
@@ -117,7 +118,8 @@ def windows_from_bytes(body: bytes) -> list[VoiceWindows]:
     head, tail = unpack(body)
     windows: list[VoiceWindows] = []
     at = 0
-    for rows, dim, frames, start_secs in head["blocks"]:
+    narrow = head.get("narrow") or [False] * len(head["blocks"])
+    for (rows, dim, frames, start_secs), is_narrow in zip(head["blocks"], narrow, strict=True):
         centers = np.frombuffer(tail, "<f8", rows, at).astype(np.float64)
         at += 8 * rows
         embeddings = np.frombuffer(tail, "<f4", rows * dim, at).astype(np.float32).reshape(rows, dim)
@@ -125,5 +127,5 @@ def windows_from_bytes(body: bytes) -> list[VoiceWindows]:
         columns = rows if frames else 0
         activity = np.frombuffer(tail, np.uint8, frames * columns, at).reshape(frames, columns)
         at += frames * columns
-        windows.append(VoiceWindows(centers, embeddings, activity, float(start_secs)))
+        windows.append(VoiceWindows(centers, embeddings, activity, float(start_secs), bool(is_narrow)))
     return windows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,18 @@ def assert_same(one: VoiceWindows, other: VoiceWindows) -> None:
     assert np.array_equal(one.activity, other.activity)
     assert one.activity.shape == other.activity.shape
     assert one.start_secs == other.start_secs
+    assert one.narrow == other.narrow
+
+
+def test_which_blocks_came_over_a_telephone_line_is_kept() -> None:
+    sent = [replace(windows(3, 256, 0, 0.0), narrow=number == 1) for number in range(3)]
+    assert [one.narrow for one in wire.windows_from_bytes(wire.windows_to_bytes(sent))] == [False, True, False]
+
+
+def test_windows_of_an_engine_of_an_earlier_version_came_over_no_line() -> None:
+    head, tail = wire.unpack(wire.windows_to_bytes([replace(windows(3, 256, 0, 0.0), narrow=True)]))
+    del head["narrow"]
+    assert not wire.windows_from_bytes(wire.pack(head, bytes(tail)))[0].narrow
 
 
 def test_windows_of_every_kind_of_engine_in_one_body() -> None:

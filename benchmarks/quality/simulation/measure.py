@@ -118,6 +118,7 @@ def _store(path: Path, one: Observed) -> None:
         speech=np.array([(s.start_secs, s.end_secs) for s in one.speech]).reshape(-1, 2),
         centers=np.concatenate([np.zeros(0), *(w.centers_secs for w in one.windows)]),
         embeddings=np.concatenate([np.zeros((0, 256), np.float32), *(w.embeddings for w in one.windows)]),
+        narrow=any(w.narrow for w in one.windows),
     )
 
 
@@ -128,7 +129,7 @@ def _stored(path: Path, recipe: Recipe) -> Observed:
             tuple(Spoken(str(int(who)), start, end) for who, start, end in found["turns"].tolist()),
             float(found["duration"]),
             tuple(Span(start, end) for start, end in found["speech"].tolist()),
-            (VoiceWindows(found["centers"], found["embeddings"]),),
+            (VoiceWindows(found["centers"], found["embeddings"], narrow=bool(found["narrow"])),),
         )
 
 

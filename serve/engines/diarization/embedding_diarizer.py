@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from audio.telephone_band import narrow_band
 from schemas.domain import SAMPLE_RATE_HZ, Seconds, Span, SpeakerHint, Turn
 from schemas.engines import EngineInfo, Samples, VoiceWindows
 from serve.engines.diarization.overlap_probe import OverlapProbe
@@ -69,7 +70,8 @@ class EmbeddingDiarizer:
             windows = [_window(samples, mels, float(middles[i]), spans[i]) for i in wanted.tolist()]
             return self._voiceprint.embed(np.stack(windows))
 
-        return VoiceWindows(middles + offset_secs, self._choose([len(found) for found in centers], embed))
+        embeddings = self._choose([len(found) for found in centers], embed)
+        return VoiceWindows(middles + offset_secs, embeddings, narrow=narrow_band(samples))
 
     def resolve(
         self, windows: Sequence[VoiceWindows], speech: Sequence[Span], hint: SpeakerHint | None = None

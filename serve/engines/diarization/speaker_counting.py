@@ -27,6 +27,8 @@ _MAX_WINDOWS: Final = 2000
 """Most windows that are clustered exactly; a longer recording is sampled evenly. Time and memory are quadratic."""
 _SAME_VOICE_DISTANCE: Final = 0.31
 """Mean cosine distance above which two clusters are two voices."""
+_SAME_VOICE_NARROW: Final = 0.29
+"""The same on a telephone line, where voices are more alike."""
 _BLEND: Final = 0.86
 """Cosine of a cluster with a positive sum of two larger ones above which the cluster is not a voice, but overlapped
 speech of those two or the transition between them. In mixtures of known voices, a separate voice measures at most .86.
@@ -46,11 +48,14 @@ _MIN_SHARE: Final = 0.03
 """Least number of windows of a voice: a smaller cluster is noise, a cough, or a moment of another speaker."""
 
 
-def find_voices(embeddings: Embeddings, hint: SpeakerHint | None = None, overlap: Overlap | None = None) -> Voices:
+def find_voices(
+    embeddings: Embeddings, hint: SpeakerHint | None = None, overlap: Overlap | None = None, *, narrow: bool = False
+) -> Voices:
     """Voices of ``(num_windows, dim)`` L2-normalised embeddings in order of time.
 
     Linear in the number of windows beyond 2,000. The same embeddings always give the same voices. ``hint`` bounds their
-    number if there are enough windows. Windows with overlapped speech, by ``overlap``, are not clustered.
+    number if there are enough windows. Windows with overlapped speech, by ``overlap``, are not clustered. ``narrow``: the
+    recording came over a telephone line.
     """
     count = len(embeddings)
     if count < 2:
@@ -60,7 +65,7 @@ def find_voices(embeddings: Embeddings, hint: SpeakerHint | None = None, overlap
     if len(alone) > _MAX_WINDOWS:
         sample = alone[np.linspace(0, len(alone) - 1, _MAX_WINDOWS).round().astype(np.int64)]
     tree, bounds = _tree(sample), hint or SpeakerHint()
-    clusters = _as_counted(sample, tree, _number(alone))
+    clusters = _as_counted(sample, tree, _number(alone, _SAME_VOICE_NARROW if narrow else _SAME_VOICE_DISTANCE))
     found = len(clusters.sizes)
     wanted = min(max(found, bounds.least), bounds.most or MAX_SPEAKERS, MAX_SPEAKERS)
     if wanted != found:
@@ -87,14 +92,14 @@ class _Clusters:
         return _Clusters(self.centroids[kept], self.sizes[kept])
 
 
-def _number(embeddings: Embeddings) -> int:
-    """The mean number of voices of trees over halves of the windows; at least 1."""
+def _number(embeddings: Embeddings, cut: float) -> int:
+    """The mean number of voices of trees over halves of the windows, each cut at ``cut``; at least 1."""
     random = np.random.default_rng(0)
     half = min((len(embeddings) + 1) // 2, _MAX_DRAWN)
     counted = 0
     for _ in range(_DRAWS):
         drawn = embeddings[random.choice(len(embeddings), half, replace=False)]
-        counted += 1 if half < 2 else len(_voices(drawn, fcluster(_tree(drawn), _SAME_VOICE_DISTANCE, "distance")).sizes)
+        counted += 1 if half < 2 else len(_voices(drawn, fcluster(_tree(drawn), cut, "distance")).sizes)
     return int(counted / _DRAWS + 0.5)
 
 

@@ -20,7 +20,7 @@ _DISTRIBUTION: Final = "Resemblyzer"
 _WEIGHTS: Final = "pretrained.pt"
 
 MAX_SPEAKERS: Final = 8
-_METHOD_VERSION: Final = 11
+_METHOD_VERSION: Final = 12
 """Incremented when a change of speech detection, windows, features or clustering changes the result."""
 
 

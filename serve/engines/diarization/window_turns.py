@@ -41,10 +41,16 @@ def turns_of_windows(
         return []
     spans = sorted(speech, key=lambda s: s.start_secs)
     centers, embeddings = windows_in(windows, spans)
-    voices = find_voices(_smoothed(embeddings, centers), hint, overlap(embeddings, centers) if overlap else None)
+    overlapped = overlap(embeddings, centers) if overlap else None
+    voices = find_voices(_smoothed(embeddings, centers), hint, overlapped, narrow=_narrow(windows))
     prominent = [turn for span in spans for turn in _turns_of(span, centers, voices.first)]
     over = [turn for span in spans for turn in _turns_of(span, centers, voices.second) if turn.speaker >= 0]
     return _renumbered(with_overlap(_joined([*prominent, *over]), prominent))
+
+
+def _narrow(windows: Sequence[VoiceWindows]) -> bool:
+    """Whether most windows came over a telephone line."""
+    return 2 * sum(len(w.centers_secs) for w in windows if w.narrow) > sum(len(w.centers_secs) for w in windows)
 
 
 def windows_in(windows: Sequence[VoiceWindows], spans: Sequence[Span]) -> tuple[NDArray[np.float64], Embeddings]:
