@@ -327,6 +327,7 @@ def _frame(rows: list[tuple[str, int, str]]) -> pl.DataFrame:
         "session_id": "s",
         "role": "user",
         "text": [text for text, _, _ in rows],
+        "start_secs": pl.Series([at / 2 if at else None for _, at, _ in rows], dtype=pl.Float64),
         "lexemes": [lexemes(text) for text, _, _ in rows],
     }
     return pl.DataFrame(columns)

@@ -46,7 +46,8 @@ def part_of(said: Sequence[str], created: Sequence[int] | None = None) -> FrameP
     times = list(range(len(said))) if created is None else list(created)
     columns = {"account": ["ada"] * len(said), "id": range(len(said)), "created_at": times}
     spoken = {"session_id": [f"s{i % 3}" for i in range(len(said))], "role": "user", "text": said}
-    frame = pl.DataFrame({**columns, **spoken, "lexemes": [lexemes(text) for text in said]})
+    start_secs = pl.Series([i / 2 if i else None for i in range(len(said))], dtype=pl.Float64)
+    frame = pl.DataFrame({**columns, **spoken, "start_secs": start_secs, "lexemes": [lexemes(text) for text in said]})
     typed = frame.with_columns(pl.col("created_at").cast(pl.Datetime("us", "UTC")))
     return FramePart.of(frozenset(("turns.parquet",)), typed, INDEX_SPECS["turns"])
 
