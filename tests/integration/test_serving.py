@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from schemas.domain import Lane
 from schemas.errors import InvalidRequest, Unavailable
 from schemas.language_model import ChatMessage, ChatRequest
 from schemas.settings import EngineSettings, ScalingSettings, ServerSettings, Settings
+from schemas.speech import RenderedChunk, RenderRequest
 from tests.support.chat_servers import Connection, answering, saying, text
+from tests.support.realtime_kit import ScriptedEngines, Talk
 from tests.support.speech import SENTENCES, say
 
 pytestmark = pytest.mark.integration
@@ -34,9 +37,11 @@ with warnings.catch_warnings():
     from serve.engines.events.deployment import EventDetectorDeployment
     from serve.engines.language_models.deployment import LanguageModelDeployment
     from serve.engines.placement import options
+    from serve.engines.tts.deployment import SynthesizerDeployment
     from serve.ray_engines import RayEngines
 
 ROOT = Path(__file__).resolve().parents[2]
+INTERRUPTIONS = 12
 TINY_AST = ROOT / "tests" / "data" / "models" / "tiny-ast"
 
 
@@ -206,3 +211,75 @@ async def test_an_answer_streams_through_a_replica_and_ends_with_its_listener(cl
         with pytest.raises(InvalidRequest) as refused:
             await anext(engines.chat(asked))
         assert refused.value.code == "context_length_exceeded"
+
+
+@serve.deployment(max_ongoing_requests=16)
+class NotedSynthesizer(SynthesizerDeployment.func_or_class):  # type: ignore[misc, name-defined]
+    """The synthesiser, which notes when each of its renders has ended, by the machine's monotonic clock."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._num_open, self._ended_at = 0, 0.0
+
+    async def render(self, request: RenderRequest) -> AsyncIterator[RenderedChunk]:
+        self._num_open += 1
+        try:
+            async with aclosing(super().render(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            self._num_open -= 1
+            self._ended_at = time.monotonic()
+
+    async def ended(self) -> float | None:
+        """When the last render has ended; None while there are any."""
+        return None if self._num_open else self._ended_at
+
+
+class _Served(ScriptedEngines):
+    """Its language model and its synthesiser are replicas."""
+
+    def __init__(self, model: RayEngines, synthesizer: RayEngines) -> None:
+        super().__init__()
+        self.chat, self.render, self.language_model = model.chat, synthesizer.render, model.language_model  # type: ignore[assignment, method-assign]
+
+
+async def test_an_interruption_ends_the_work_of_the_replicas(
+    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model that never ends and a render that goes on: both end with the interruption, as the printed times say."""
+
+    async def endless(connection: Connection) -> None:
+        await connection.begin()
+        while True:
+            await connection.event(text("It goes on and on, and then it goes on a little more. "))
+            await asyncio.sleep(0.05)
+
+    async with answering(endless) as server:
+        chosen = settings(tmp_path, llm_engine="openai", llm_url=server.url, llm_model="test", tts_engine="kokoro")
+        model: Any = LanguageModelDeployment
+        synthesizer: Any = NotedSynthesizer
+        answers = serve.run(model.bind(chosen), name="model", route_prefix=None)
+        voices = serve.run(synthesizer.bind(chosen), name="voices", route_prefix=None)
+        engines = _Served(RayEngines(chosen, *[answers] * 5), RayEngines(chosen, *[voices] * 5))
+        model_secs, render_secs = [], []
+        async with asyncio.timeout(240), Talk(engines, voices_of="kokoro") as talk:
+            for number in range(INTERRUPTIONS):
+                await talk.say("Tell me everything.")
+                await talk.send("response.create")
+                await talk.until("response.output_audio.delta")
+                while await voices.ended.remote() is not None:  # noqa: ASYNC110 - one piece ends before the next begins
+                    await asyncio.sleep(0.005)
+                began = time.monotonic()
+                talk.session._responding.interrupt()
+                assert (await talk.until("response.done"))["response"]["status"] == "cancelled"
+                await server.requests[number].closed.wait()
+                model_secs.append(time.monotonic() - began)
+                while (ended := await voices.ended.remote()) is None:  # noqa: ASYNC110 - the replica tells nobody
+                    await asyncio.sleep(0.005)
+                render_secs.append(max(0.0, ended - began))
+    with capsys.disabled():
+        for name, secs in (("request to the model closed", model_secs), ("render ended", render_secs)):
+            print(f"\ninterruption to {name}: p50 {np.median(secs):.3f} s, most {max(secs):.3f} s", end="")  # noqa: T201
+    # A machine that does much else may take longer than a quiet one; work that goes on would take for ever.
+    assert max(*model_secs, *render_secs) < 10
