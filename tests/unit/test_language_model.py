@@ -110,6 +110,22 @@ async def test_several_at_once_each_get_their_own(model: LlamaLanguageModel) -> 
         assert not any(other in words(deltas) for other in set(wanted.values()) - {capital})
 
 
+async def test_a_very_small_model_has_a_low_temperature_of_its_own(
+    model: LlamaLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies: list[dict[str, Any]] = []
+    generate = model._generate
+
+    def seen(body: dict[str, Any], *rest: Any) -> None:
+        bodies.append(body)
+        generate(body, *rest)
+
+    monkeypatch.setattr(LlamaLanguageModel, "_generate", lambda _, *arguments: seen(*arguments))
+    for temperature in (None, 1.1):
+        assert words(await answer(model, asking("Say hi.", max_tokens=4, temperature=temperature)))
+    assert [body["temperature"] for body in bodies] == [0.2, 1.1]
+
+
 async def test_a_conversation_too_long_is_refused_with_its_length(model: LlamaLanguageModel) -> None:
     with pytest.raises(InvalidRequest, match=r"\d+ tokens long, and the language model reads 4096") as refused:
         await answer(model, asking("river " * 6000))

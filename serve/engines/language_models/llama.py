@@ -14,8 +14,13 @@ from serve.engines.language_models.gguf import GgufHeader, read_header
 from serve.engines.language_models.llama_model import LlamaLanguageModel, LlamaOptions
 from serve.engines.model_files import ModelFiles, cannot_load, engine_revision, resolve
 
-_VERSION: Final = 1
-"""Incremented when prompts for the same messages change."""
+_VERSION: Final = 2
+"""Incremented when prompts for the same messages, or the sampling without a temperature, change."""
+_VERY_SMALL: Final = 500_000_000
+"""Weights below which a model is called very small."""
+_SMALL_TEMPERATURE: Final = 0.2
+"""Temperature of very small models without another. Higher ones leave the language of the question. Source: the model card
+of SmolLM2-135M-Instruct."""
 _MOST_CONTEXT_TOKENS: Final = 4096
 """Largest context without a setting, because its memory is reserved at once."""
 
@@ -45,6 +50,7 @@ def build(chosen: EngineChoice) -> LlamaLanguageModel:
         parallel=chosen.settings.llm_parallel,
         threads=chosen.settings.model_threads or _threads(),
         has_tools=header.has_tools,
+        temperature=_SMALL_TEMPERATURE if header.num_weights < _VERY_SMALL else None,
         first_token_secs=chosen.settings.llm_first_token_secs,
         token_secs=chosen.settings.llm_token_secs,
         answer_secs=chosen.settings.llm_answer_secs,
@@ -63,7 +69,7 @@ def size_in_words(header: GgufHeader) -> str:
     millions = header.num_weights / 1e6
     large = f"{millions:.0f} million" if millions < 1000 else f"{millions / 1000:.1f} billion"
     size = f"{large} weights in {header.size_bytes / 1e6:.0f} MB"
-    if millions < 500:
+    if header.num_weights < _VERY_SMALL:
         return f"{size}: very small. It answers briefly and in whole sentences, knows little, and is often wrong."
     if millions < 4000:
         return f"{size}: small. It holds a simple conversation; check what it claims."

@@ -38,12 +38,16 @@ _TOO_LONG: Final = "exceed_context_size_error"
 
 @dataclass(frozen=True, slots=True)
 class LlamaOptions:
-    """``context_tokens`` is for each of ``parallel`` answers; ``has_tools``: the chat template supports tools."""
+    """``context_tokens`` is for each of ``parallel`` answers; ``has_tools``: the chat template supports tools.
+
+    ``temperature`` is that of requests without one; None for llama.cpp's own.
+    """
 
     context_tokens: int
     parallel: int
     threads: int
     has_tools: bool
+    temperature: float | None
     first_token_secs: Seconds
     token_secs: Seconds
     answer_secs: Seconds
@@ -67,6 +71,8 @@ class LlamaLanguageModel:
         """
         if not request.messages:
             raise InvalidRequest("a language model needs at least one message", param="messages")
+        if request.temperature is None:
+            request = replace(request, temperature=self._options.temperature)
         if not self._options.has_tools:
             request = replace(request, messages=without_tools(request.messages))
             if is_forced(request):
