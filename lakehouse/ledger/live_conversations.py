@@ -89,8 +89,8 @@ class LiveConversations:
         live = self._live.get(identity)
         if live is None:
             row = _first_row(conversation, *self._conversations.ids.next())
-            begun = asyncio.ensure_future(self._conversations.append([row]))
-            live = _Live(row, self._clock.utc(), self._clock.monotonic(), begun)
+            live = _Live(row, self._clock.utc(), self._clock.monotonic(), _done(None))
+            live.begun = asyncio.ensure_future(self._write_first(live))
             self._live[identity] = live
             live.begun.add_done_callback(lambda begun: self._forget_failed(identity, begun))
         await asyncio.shield(live.begun)
@@ -109,7 +109,7 @@ class LiveConversations:
             else:
                 row = tool_call_row(account, session_id, entry, self._tool_calls.ids, key)
             table = self._turns if is_turn else self._tool_calls
-            known[key] = written = asyncio.ensure_future(_written(table, row))
+            known[key] = written = asyncio.ensure_future(_written(table, (account, session_id, key), row))
             written.add_done_callback(lambda done: known.pop(key, None) if _failed(done) else None)
         return await asyncio.shield(known[key])
 
@@ -149,6 +149,10 @@ class LiveConversations:
             live.ended = None  # so that a repeated call writes again
             raise
 
+    async def _write_first(self, live: _Live) -> None:
+        identity = live.row["account"], live.row["session_id"], "begin"
+        live.row = await self._conversations.append_once(identity, live.row)
+
     async def _write_end(self, live: _Live, end: ConversationEnd) -> None:
         await asyncio.gather(*live.turns.values(), *live.tool_calls.values(), return_exceptions=True)
         row = {
@@ -161,7 +165,7 @@ class LiveConversations:
             "title": live.title,
             "revision": ENDED,
         }
-        await self._conversations.append([row])
+        await self._conversations.append_once((row["account"], row["session_id"], "end"), row)
         self._live.pop((row["account"], row["session_id"]), None)
 
     def _of(self, account: str, session_id: str) -> _Live:
@@ -194,9 +198,8 @@ def _first_row(conversation: Conversation, row_id: int, created_at: dt.datetime)
     }
 
 
-async def _written(table: AppendTable, row: Row) -> int:
-    await table.append([row])
-    return int(row["id"])
+async def _written(table: AppendTable, identity: tuple[str, str, str], row: Row) -> int:
+    return int((await table.append_once(identity, row))["id"])
 
 
 def _going_on(table: pl.LazyFrame) -> pl.LazyFrame:

@@ -220,7 +220,10 @@ class Records:
 
     async def _append_render(self, render: TtsRender) -> int:
         row = render_row(render, self._renders.ids)
-        await self._renders.append([row])
+        if render.import_key is None:
+            await self._renders.append([row])
+        else:
+            row = await self._renders.append_once((render.account, render.import_key), row)
         return int(row["id"])
 
     def _on_appended(self, identity: tuple[str, str], done: asyncio.Future[int]) -> None:

@@ -308,7 +308,8 @@ class DeltaWriter:
     def _write(self, data: pa.Table, txn_version: int) -> None:
         frame = pl.from_arrow(data)
         assert isinstance(frame, pl.DataFrame)  # noqa: S101 - of a table it always is
-        file = write_file(self._store, f"part-{uuid.uuid4().hex}.parquet", frame, self.table)
+        name = f"part-{uuid.uuid4().hex}.parquet"
+        file = None if frame.is_empty() else write_file(self._store, name, frame, self.table)
         version, now_ms = self.version + 1, int(time.time() * 1000)
         delta_log.append(self._store, version, file, app_id=self._app_id, txn_version=txn_version, now_ms=now_ms)
         self.version, self.txn_version = version, txn_version

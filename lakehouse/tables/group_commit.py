@@ -138,7 +138,8 @@ class TableWriter:
         return self._delta_writer.txn_version
 
     def append(self, rows: list[Row], txn_version: int | None = None) -> asyncio.Future[int]:
-        """Queue ``rows`` (not empty) for the next commit.
+        """Queue ``rows`` for the next commit. Without rows, that commit only takes a version, so that no earlier commit can
+        arrive there.
 
         The result of the future is the Delta version that contains them, once it is flushed.
 

@@ -80,7 +80,9 @@ async def answering(*answers: Answer, port: int = 0) -> AsyncIterator[ChatServer
         answer = asyncio.ensure_future(answers[min(len(server.requests), len(answers)) - 1](connection))
         gone = asyncio.ensure_future(reader.read())
         await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-        if gone.done() and not answer.done():
+        # A client that leaves by a reset also fails what is being written to it.
+        is_cut = answer.done() and isinstance(answer.exception(), ConnectionError)
+        if is_cut or (gone.done() and not answer.done()):
             connection.closed.set()
         answer.cancel()
         gone.cancel()
