@@ -8,8 +8,9 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -98,6 +99,17 @@ async def nobody_else_is_served(api: str) -> None:
         assert (await stranger.get(f"{api}/health", headers={"Host": "evil.example"})).status_code == 400
 
 
+async def changed_in_the_end(client: httpx.AsyncClient, url: str, change: dict[str, Any]) -> None:
+    """Change what ``url`` names. The server answers 503, or closes the connection, while its database is busy."""
+    while True:
+        with suppress(httpx.ReadError):
+            changed = await client.patch(url, json=change)
+            if changed.is_success:
+                return
+            assert changed.status_code == 503, changed.text
+        await asyncio.sleep(0.05)
+
+
 async def change_deployments(client: httpx.AsyncClient, api: str, proof: Path) -> None:
     """Give every deployment a pull step that runs a command; flows that take code from the API would run it."""
     step = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {proof}"}}
@@ -105,9 +117,7 @@ async def change_deployments(client: httpx.AsyncClient, api: str, proof: Path) -
         while len(found := (await client.post(f"{api}/deployments/filter", json={})).json()) < len(TASKS):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         for one in found:
-            # The server answers 503 while its database is busy.
-            while (changed := await client.patch(f"{api}/deployments/{one['id']}", json={"pull_steps": [step]})).is_error:
-                assert changed.status_code == 503, changed.text
+            await changed_in_the_end(client, f"{api}/deployments/{one['id']}", {"pull_steps": [step]})
 
 
 async def until_healthy(client: httpx.AsyncClient, api: str) -> None:
