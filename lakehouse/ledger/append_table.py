@@ -16,8 +16,8 @@ from lakehouse.tables.table_reader import Query
 _MOST_TRIED: Final = 10_000
 """Most rows of failed appends that are held in memory for a repeated call."""
 
-Identity: TypeAlias = tuple[str, ...]
-"""What a repeated call has in common with the first one."""
+Attempt: TypeAlias = tuple[str, ...]
+"""What a repeated call has in common with the first one: the account, and names within it."""
 
 
 class AppendTable:
@@ -33,7 +33,7 @@ class AppendTable:
         self._reader = writer.reader()
         self._in_doubt = False
         """Whether an append failed since the last commit without rows."""
-        self._tried: dict[Identity, Row] = {}
+        self._tried: dict[Attempt, Row] = {}
         """Rows of `append_once` whose append is under way or failed."""
 
     async def load(self) -> None:
@@ -48,20 +48,24 @@ class AppendTable:
             self._in_doubt = True
             raise
 
-    async def append_once(self, identity: Identity, row: Row) -> Row:
-        """Append ``row``, unless the row of an earlier call with ``identity``, which raised, is in the table after all.
+    def forget(self, account: str) -> None:
+        """Drop an account's rows from memory."""
+        self._tried = {attempt: row for attempt, row in self._tried.items() if attempt[0] != account}
 
-        Returns the row that is in the table. Calls with the same identity must not overlap.
+    async def append_once(self, attempt: Attempt, row: Row) -> Row:
+        """Append ``row``, unless the row of an earlier call with ``attempt``, which raised, is in the table after all.
+
+        Returns the row that is in the table. Calls with the same attempt must not overlap.
         """
-        tried = self._tried.get(identity)
+        tried = self._tried.get(attempt)
         if tried is not None and await self._has(tried):
-            del self._tried[identity]
+            self._tried.pop(attempt, None)
             return tried
-        self._tried[identity] = row
+        self._tried[attempt] = row
         if len(self._tried) > _MOST_TRIED:
             del self._tried[next(iter(self._tried))]
         await self.append([row])
-        self._tried.pop(identity, None)
+        self._tried.pop(attempt, None)
         return row
 
     async def known(self, account: str, column: str, values: Collection[str]) -> dict[str, int]:

@@ -82,8 +82,10 @@ class Records:
         return self._live.has(account, session_id)
 
     def forget(self, account: str) -> None:
-        """Drop an account's conversations in progress and import keys from memory."""
+        """Drop an account's conversations in progress, import keys and failed rows from memory."""
         self._live.forget(account)
+        for table in (self._renders, self._conversations, self._turns, self._tool_calls):
+            table.forget(account)
         for known in (self._recent, self._under_way):
             for identity in [one for one in known if one[0] == account]:
                 del known[identity]

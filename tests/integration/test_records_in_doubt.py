@@ -115,3 +115,17 @@ async def test_what_is_sent_again_is_recorded_once(tmp_path: Path, store: Store,
     found = _rows(tmp_path, table)
     assert len(found) == (2 if call == "end" else 1), found
     assert found.select({"id", "revision"} & set(found.columns)).is_unique().all()
+
+
+async def test_rows_of_a_closed_account_are_not_kept_for_a_repeated_call(tmp_path: Path, store: Store) -> None:
+    ledger = await Ledger.open(home(tmp_path))
+    try:
+        store.is_cut = True
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(ledger.records.add_renders([RENDER]), 30)
+        store.is_cut = False
+        assert ledger.records._renders._tried
+        ledger.records.forget("ada")
+        assert not ledger.records._renders._tried
+    finally:
+        await ledger.close()
